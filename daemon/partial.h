@@ -93,7 +93,7 @@ void		 partial_sink_end(struct partial_sink *sink, uint64_t *ret_verified, uint6
  * On failure the partial is marked broken: every later sync and publish fails too, until it is opened and loaded anew. */
 int		 partial_sync(struct partial *partial, struct error *err);
 /* All pieces verified: durable, mode and mtime set, renamed to `name` in the share, have file removed. Fills *ret_sig.
- * Of the mode only 0666 less the umask counts.  P2P_CONFLICT while pieces are missing.
+ * Of the mode only 0777 less the umask counts.  P2P_CONFLICT while pieces are missing.
  * FILE_KEEP_EXISTING: P2P_EXISTS if another file has the name. */
 int		 partial_publish(struct partial *partial, const char *name, mode_t mode, int64_t mtime_ns,
 		     enum file_replace replace, struct file_sig *ret_sig, struct error *err);

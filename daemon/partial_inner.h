@@ -14,7 +14,7 @@
 #define PARTIAL_DATA_SUFFIX ".data"
 #define PARTIAL_HAVE_SUFFIX ".have"
 #define PARTIAL_BASE_SIZE   (PARTIAL_STEM_SIZE + 5)	/* of a name in STORE_TEMP_DIR */
-#define PARTIAL_MODES	    0666u	/* a fetched file is never executable by itself */
+#define PARTIAL_MODES	    0777u	/* permission bits that a published file may get, less the umask */
 
 enum partial_kind { PARTIAL_SHARE, PARTIAL_FOREIGN, PARTIAL_ANONYMOUS };
 

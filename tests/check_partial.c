@@ -212,7 +212,7 @@ START_TEST(test_a_content_comes_in_and_is_published_with_mode_and_time)
 	ck_assert_int_eq(P2P_OK, partial_sync(partial, &err));
 	partial_free(partial);
 	ck_assert_int_eq(0, fstatat(store_root_fd(store), "dir/f", &st, 0));
-	ck_assert_uint_eq(0644, st.st_mode & 07777);
+	ck_assert_uint_eq(0755, st.st_mode & 07777);
 	file_sig_of(&st, &now);
 	ck_assert(file_sig_equal(&now, &sig));
 	ck_assert_int_eq(1234567890123456789, sig.mtime_ns);
