@@ -50,7 +50,7 @@ swarm_new(uint64_t piece_count, uint32_t piece_bytes, uint64_t seed)
 	swarm->piece_bytes = piece_bytes;
 	swarm->to = piece_count;
 	swarm->state = mem_zero(piece_count ? piece_count : 1, 1);
-	swarm->random = seed | 1;	/* xorshift must not begin at 0 */
+	swarm->random = seed;
 	return swarm;
 }
 
@@ -128,14 +128,14 @@ swarm_ended(struct swarm *swarm, const struct swarm_run *run, uint64_t verified)
 
 /* --- sources --- */
 
+/* splitmix64 (Steele, Lea, Flood 2014): good from the first number on, whatever the seed. */
 static uint64_t
 next_random(struct swarm *swarm)
 {
-	uint64_t x = swarm->random;
-	x ^= x << 13;
-	x ^= x >> 7;
-	x ^= x << 17;
-	return swarm->random = x;
+	uint64_t x = swarm->random += 0x9e3779b97f4a7c15u;
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+	return x ^ (x >> 31);
 }
 
 static struct source *
