@@ -56,7 +56,7 @@ bool
 file_sig_equal(const struct file_sig *a, const struct file_sig *b)
 {
 	return a->size_bytes == b->size_bytes && a->mtime_ns == b->mtime_ns &&
-	       a->ctime_ns == b->ctime_ns && a->device == b->device && a->inode == b->inode;
+	       a->ctime_ns == b->ctime_ns && a->inode == b->inode;
 }
 
 /* Makes the directories above `path` and `path` itself.  0, or -1 with errno. */

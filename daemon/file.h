@@ -29,6 +29,7 @@ struct file_sig {
 };
 
 void	file_sig_of(const struct stat *st, struct file_sig *ret);
+/* The device is not compared: a file system may get another number at the next boot. */
 bool	file_sig_equal(const struct file_sig *a, const struct file_sig *b);
 
 /* Opens the directory `path` (symlinks followed: it comes from the configuration), making it and
