@@ -202,7 +202,8 @@ replay(struct events_listener *listener, uint64_t after_id)
 {
 	struct events *events = listener->events;
 	uint64_t gone = events->last_id > EVENTS_KEPT ? events->last_id - EVENTS_KEPT : 0;
-	if (after_id < gone) {
+	/* An id that was never given is one of another run: what came between is gone. */
+	if (after_id < gone || after_id > events->last_id) {
 		tell_lost(listener);
 		after_id = gone;
 	}

@@ -66,7 +66,8 @@ void		 events_publish(struct events *events, struct event *event);
 
 /*
  * Calls fn for every event from now on; first, during this call, for the kept ones after `after_id` (events_last_id():
- * none).  If some of those are gone already an EVENTS_LOST comes first.  fn must not publish, and may free its own listener.
+ * none).  If some of those are gone already, or
+ * after_id was never given (it is of another run), an EVENTS_LOST comes first, and then whatever is kept.  fn must not publish, and may free its own listener.
  */
 struct events_listener *events_listen(struct events *events, uint64_t after_id, events_fn fn, void *arg);
 void		 events_listener_free(struct events_listener *listener);
