@@ -402,9 +402,9 @@ line_reply(const char *line, int *ret_code, bool *ret_final)
 			return NULL;
 		code = 10 * code + (line[i] - '0');
 	}
-	if (code < 100 || (line[3] != ' ' && line[3] != '-'))
+	if (code < 100 || (line[3] != ' ' && line[3] != '-' && line[3] != '\0'))
 		return NULL;
 	*ret_code = code;
-	*ret_final = line[3] == ' ';
-	return line + 4;
+	*ret_final = line[3] != '-';
+	return line[3] == '\0' ? line + 3 : line + 4;
 }

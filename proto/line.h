@@ -56,7 +56,7 @@ size_t		 line_quote(const char *word, char *out, size_t cap);
 size_t		 line_escape(const char *text, char *out, size_t cap);
 
 /*
- * Takes apart a reply line "CCC-rest" or "CCC rest": the code into *ret_code,
+ * Takes apart a reply line "CCC-rest", "CCC rest" or "CCC": the code into *ret_code,
  * whether it is the final one into *ret_final, and the rest.
  * NULL if the line is none.
  */

@@ -225,12 +225,14 @@ START_TEST(test_a_reply_is_taken_apart)
 	ck_assert_int_eq(code, 404);
 	ck_assert(is_final);
 	ck_assert_str_eq(line_reply("200 ", &code, &is_final), "");
+	ck_assert_str_eq(line_reply("200", &code, &is_final), "");
+	ck_assert(is_final);
 }
 END_TEST
 
 START_TEST(test_what_is_no_reply_is_refused)
 {
-	static const char *const bad[] = { "",     "2",     "20",    "200",   "200x",
+	static const char *const bad[] = { "",     "2",     "20",    "200x",
 					   "20 x", "a00 x", "099 x", "2000 x" };
 	int code = 7;
 	bool is_final = true;
