@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * catalog.h - what is known of every peer's files, in SQLite.
+ *
+ * One thread writes, the scribe: catalog_submit() hands it a batch, one transaction each (small ones that wait together
+ * may share one), and a post answers once it is committed.  Anybody may read at any time, on any thread but the mind
+ * (reading touches the disk): readers use their own read-only connections (WAL) and never wait for the scribe.
+ *
+ * This peer's own files are entries like any other's, under its own id, numbered 1, 2, 3 ... within an epoch; beside them stand
+ * their signatures on disk and piece layers.  A removed entry stays as a tombstone, so that others learn of it.
+ *
+ * A database that is damaged, of a foreign version or no database is set aside ("catalog.db.damaged-<time>") and a new one is begun
+ * with a new epoch; the indexer fills it from the share.
+ */
+#ifndef P2PD_CATALOG_H
+#define P2PD_CATALOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "change.h"
+#include "error.h"
+#include "file.h"
+#include "loop.h"
+#include "name.h"
+
+#define CATALOG_FILES_PER_PEER	10000000ull	/* entries believed of one other peer */
+#define CATALOG_PAGE_MAX	1000		/* rows of one answer to a search */
+#define CATALOG_CURSOR_SIZE	(NAME_SIZE * 2 + 80)	/* bytes of a cursor's text, with NUL */
+#define CATALOG_ID_PREFIX_MIN	8		/* hex digits of a root that may stand for it */
+
+struct catalog;
+
+/* Opens or makes <state_fd>/catalog.db at `state_directory`.  *ret_set_aside (may be NULL) says why a damaged one was set aside,
+ * NULL if none was; gives: free().  NULL and err. */
+struct catalog	*catalog_new(struct loop *loop, const char *state_directory, const char *self,
+		     char **ret_set_aside, struct error *err);
+/* Commits what was submitted, stops the scribe, closes.  Completions are still posted. */
+void		 catalog_free(struct catalog *catalog);
+
+/* --- state of our own files; any thread, the mind too (kept in memory) --- */
+struct catalog_head {
+	uint64_t epoch, seq;		/* of our newest committed change */
+	uint64_t file_count, byte_count;	/* shared files */
+};
+void		 catalog_head(const struct catalog *catalog, struct catalog_head *ret);
+
+/* --- reading; any thread but the mind --- */
+
+/* One of our own files. */
+struct catalog_local {
+	struct content_id content;
+	struct file_sig sig;
+	int64_t mtime_ns;
+	uint32_t mode;
+};
+/* P2P_OK, P2P_NOT_FOUND, P2P_IO. */
+int		 catalog_find_local(struct catalog *catalog, const char *name, struct catalog_local *ret);
+/* Any of our files with this content; its name into ret_name[NAME_SIZE]. */
+int		 catalog_find_content(struct catalog *catalog, const struct content_id *content,
+		     char *ret_name, struct catalog_local *ret);
+/* The layer at merkle_piece_bytes() of a content of ours.  Gives (free()); for one piece the root alone. */
+int		 catalog_layer(struct catalog *catalog, const struct content_id *content,
+		     struct digest **ret_layer, size_t *ret_count);
+
+/* One name with one content, somewhere in the network. */
+struct catalog_found {
+	const char *name;
+	struct content_id content;
+	int64_t mtime_ns;		/* the newest among the holders' */
+	uint32_t mode;
+	bool is_local;			/* we have it */
+	uint32_t holder_count;
+	const char *holders;		/* their peer ids, each followed by one blank; this peer's included */
+};
+typedef bool	(*catalog_found_fn)(void *arg, const struct catalog_found *found);	/* false: enough */
+
+enum catalog_match { CATALOG_SUBSTRING, CATALOG_GLOB, CATALOG_EXACT, CATALOG_UNDER };
+struct catalog_query {
+	enum catalog_match match;	/* SUBSTRING ignores the case of ASCII letters; UNDER: everything below directory `text` */
+	const char *text;		/* "" with SUBSTRING or UNDER: everything */
+	bool local_only;
+	uint32_t limit;			/* rows, 1 to CATALOG_PAGE_MAX */
+	const char *cursor;		/* from the page before, or NULL */
+};
+/* Calls fn for a page of what fits, ordered by name (bytes), then size and root.  If there is more, ret_cursor[CATALOG_CURSOR_SIZE]
+ * is where to go on, else it is "".  P2P_BAD_REQUEST for a damaged cursor. */
+int		 catalog_search(struct catalog *catalog, const struct catalog_query *query,
+		     catalog_found_fn fn, void *arg, char *ret_cursor, struct error *err);
+/* Calls fn for every (name, content) whose root begins with the hex digits (at least CATALOG_ID_PREFIX_MIN, either case), at most `limit`. */
+int		 catalog_find_root(struct catalog *catalog, const char *hex_prefix, uint32_t limit,
+		     catalog_found_fn fn, void *arg);
+/* Calls fn with the peer id of every holder of a content (this peer excluded). */
+int		 catalog_holders(struct catalog *catalog, const struct content_id *content,
+		     void (*fn)(void *arg, const char *peer), void *arg);
+
+/* A page of the changes of `peer` (ours or another's) after (epoch, since); limit 1 to CHANGE_PAGE_MAX.
+ * Gives the page.  P2P_NOT_FOUND for a peer that we know nothing of. */
+int		 catalog_changes(struct catalog *catalog, const char *peer, uint64_t epoch, uint64_t since,
+		     uint32_t limit, struct change_page **ret);
+
+/* What is remembered of a peer, over restarts too. */
+struct catalog_peer {
+	const char *id;
+	const char *name;		/* for people */
+	const char *addresses;		/* http://host:port, divided by blanks */
+	uint64_t epoch, seq;		/* how far we have its catalog */
+	uint64_t file_count, byte_count;	/* that we have of it */
+	int64_t heard_wall_ms;		/* when it last answered */
+};
+int		 catalog_peers(struct catalog *catalog, void (*fn)(void *arg, const struct catalog_peer *peer), void *arg);
+
+/* Our own files whose name begins with `prefix`, ascending by bytes of the name, in one consistent view; for the indexer. */
+struct catalog_scan;
+struct catalog_scan *catalog_scan_new(struct catalog *catalog, const char *prefix);	/* NULL: P2P_IO */
+/* 1 a row (name borrowed until the next call), 0 the end, or a negative code. */
+int		 catalog_scan_next(struct catalog_scan *scan, const char **ret_name, struct catalog_local *ret);
+void		 catalog_scan_free(struct catalog_scan *scan);
+
+/* Fetches that survive a restart. */
+struct catalog_fetch_item {
+	const char *name;
+	struct content_id content;
+	int64_t mtime_ns;
+	uint32_t mode;
+};
+typedef void	(*catalog_fetch_fn)(void *arg, uint64_t fetch, const char *what, bool replace,
+		     const struct catalog_fetch_item *item);	/* once an item, by fetch and position */
+int		 catalog_fetches(struct catalog *catalog, catalog_fetch_fn fn, void *arg);
+
+/* --- writing --- */
+
+struct catalog_batch;
+struct catalog_batch *catalog_batch_new(void);
+void		 catalog_batch_free(struct catalog_batch *batch);	/* one that was not submitted */
+size_t		 catalog_batch_size(const struct catalog_batch *batch);	/* operations in it */
+
+/* Our own file is there with this content.  Takes the layer (may be NULL for contents of one piece or none).
+ * The same content, mtime and mode as before: only the signature is renewed, no new seq. */
+void		 catalog_batch_put(struct catalog_batch *batch, const char *name, const struct catalog_local *file,
+		     struct digest *layer, size_t layer_count);
+/* Our own file is gone; unknown names are nothing. */
+void		 catalog_batch_remove(struct catalog_batch *batch, const char *name);
+/* A page that `page->peer` itself gave us.  Takes it.  It is checked as a whole before a row is written: ascending seqs that join
+ * on to what we have (P2P_CONFLICT if there is a gap: pull from where catalog_peers says), names by name_check, sizes up to
+ * MERKLE_CONTENT_MAX, CATALOG_FILES_PER_PEER (P2P_BAD_ANSWER, P2P_TOO_MANY).  is_reset, or another epoch: its old entries go first.
+ * Our own id is refused. */
+void		 catalog_batch_page(struct catalog_batch *batch, struct change_page *page);
+/* Remembers name, addresses and heard_wall_ms of a peer. */
+void		 catalog_batch_peer(struct catalog_batch *batch, const struct catalog_peer *peer);
+/* Forgets a peer and all its entries. */
+void		 catalog_batch_forget(struct catalog_batch *batch, const char *peer);
+void		 catalog_batch_fetch(struct catalog_batch *batch, uint64_t fetch, const char *what, bool replace,
+		     const struct catalog_fetch_item *items, size_t count);
+void		 catalog_batch_fetch_item_done(struct catalog_batch *batch, uint64_t fetch, const char *name);
+void		 catalog_batch_fetch_done(struct catalog_batch *batch, uint64_t fetch);
+
+/* Any thread.  Takes the batch.  done(arg, code) on the mind once it is durable in the database, or failed as a whole
+ * (P2P_NO_SPACE, P2P_IO, or as catalog_batch_page says); done may be NULL. */
+typedef void	(*catalog_done_fn)(void *arg, int code);
+void		 catalog_submit(struct catalog *catalog, struct catalog_batch *batch, catalog_done_fn done, void *arg);
+
+/* The same, and waits for the scribe itself rather than for the mind: for the hands, also while the mind is busy ending.  Never the mind. */
+int		 catalog_submit_wait(struct catalog *catalog, struct catalog_batch *batch);
+
+/* What a commit changed, told on the mind after it and before the batch's done(). */
+#define CATALOG_TOLD_MAX 256	/* changes told one by one; beyond it only that there were more */
+struct catalog_told {
+	enum { CATALOG_ADDED, CATALOG_CHANGED, CATALOG_REMOVED } kind;
+	const char *peer;
+	const char *name;
+	struct content_id content;	/* zero for a removal */
+};
+struct catalog_commit {
+	size_t count;
+	const struct catalog_told *told;
+	bool is_cut;			/* more changed than is told (of `cut_peer`, if one) */
+	const char *cut_peer;
+	bool is_ours;			/* our own head moved: peers want a notice */
+};
+typedef void	(*catalog_commit_fn)(void *arg, const struct catalog_commit *commit);
+/* Before the first submit.  One listener. */
+void		 catalog_on_commit(struct catalog *catalog, catalog_commit_fn fn, void *arg);
+
+#endif

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * catalog_apply.c - carries out what batches ask for.  The scribe's thread, inside of its
+ * transaction.
+ *
+ * Our own files and those that other peers tell of go the same last step, put_entry(): look at the
+ * old entry, write the new one, keep the peer's counts, and note what is to be told.  What differs
+ * comes before: our own changes get the next seq and bring a row of `local` and a layer; a page of
+ * another peer brings its own seqs, and is checked as a whole before its first row is written.
+ * Pages may come twice or overlap with what is known; rows that are not newer than ours change
+ * nothing.
+ *
+ * A refusal (P2P_CONFLICT, P2P_BAD_ANSWER, P2P_TOO_MANY, P2P_BAD_REQUEST) leaves the connection
+ * healthy; a failure of the database is seen by db->failure as well.  In both cases the caller
+ * undoes the savepoint: nothing is cleaned up here.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "catalog_db.h"
+#include "mem.h"
+#include "merkle.h"
+
+struct apply {
+	struct db *db;
+	struct catalog_batch *batch;
+	struct peer_row *self;
+	bool is_mute; /* what is being written was announced as a whole */
+};
+
+/* --- what is told --- */
+
+static void
+tell_cut(struct apply *apply, const char *peer)
+{
+	struct catalog_commit *commit = &apply->batch->commit;
+	if (!commit->is_cut)
+		commit->cut_peer = peer;
+	else if (commit->cut_peer != NULL && strcmp(commit->cut_peer, peer) != 0)
+		commit->cut_peer = NULL;
+	commit->is_cut = true;
+}
+
+static void
+tell(struct apply *apply, int kind, const char *peer, const struct change *change)
+{
+	struct catalog_batch *batch = apply->batch;
+	if (apply->is_mute)
+		return;
+	if (batch->commit.count == CATALOG_TOLD_MAX) {
+		tell_cut(apply, peer);
+		return;
+	}
+	size_t n = batch->commit.count++;
+	/* Grows at powers of two. */
+	if ((n & (n - 1)) == 0)
+		batch->told = mem_grow(batch->told, n ? 2 * n : 1, sizeof(*batch->told));
+	batch->told[n] = (struct catalog_told){ .peer = peer, .name = change->name };
+	batch->told[n].kind = kind;
+	if (!change->is_removed)
+		batch->told[n].content = change->content;
+}
+
+/* --- entries --- */
+
+int
+peer_row_load(struct db *db, const char *id, struct peer_row *ret)
+{
+	int found = db_start(db, SQL_PEER_GET, db_text(id));
+	if (found != 1)
+		return found;
+	*ret = (struct peer_row){
+		.no = (int64_t)db_col_int(db, SQL_PEER_GET, 0),
+		.epoch = db_col_int(db, SQL_PEER_GET, 1),
+		.seq = db_col_int(db, SQL_PEER_GET, 2),
+		.entry_count = db_col_int(db, SQL_PEER_GET, 3),
+		.file_count = db_col_int(db, SQL_PEER_GET, 4),
+		.byte_count = db_col_int(db, SQL_PEER_GET, 5),
+	};
+	db_end(db, SQL_PEER_GET);
+	return 1;
+}
+
+static int
+peer_row_save(struct db *db, const struct peer_row *row)
+{
+	return db_run(db, SQL_PEER_SAVE, db_int((uint64_t)row->no), db_int(row->epoch),
+		      db_int(row->seq), db_int(row->entry_count), db_int(row->file_count),
+		      db_int(row->byte_count));
+}
+
+struct old_entry {
+	bool exists, is_live;
+	struct content_id content; /* of a live one */
+	uint64_t seq;
+};
+
+static int
+old_entry_load(struct db *db, const char *name, int64_t peer_no, struct old_entry *ret)
+{
+	*ret = (struct old_entry){ 0 };
+	int found = db_start(db, SQL_ENTRY_GET, db_text(name), db_int((uint64_t)peer_no));
+	if (found != 1)
+		return found;
+	ret->exists = true;
+	ret->is_live = !db_col_is_null(db, SQL_ENTRY_GET, 1);
+	ret->content.size_bytes = db_col_int(db, SQL_ENTRY_GET, 0);
+	db_col_digest(db, SQL_ENTRY_GET, 1, &ret->content.root);
+	ret->seq = db_col_int(db, SQL_ENTRY_GET, 2);
+	db_end(db, SQL_ENTRY_GET);
+	return 0;
+}
+
+static int
+write_entry(struct db *db, int64_t peer_no, const struct change *change)
+{
+	if (change->is_removed)
+		return db_run(db, SQL_ENTRY_PUT, db_text(change->name), db_int((uint64_t)peer_no),
+			      db_int(0), db_null(), db_int(0), db_int(0), db_int(change->seq));
+	return db_run(db, SQL_ENTRY_PUT, db_text(change->name), db_int((uint64_t)peer_no),
+		      db_int(change->content.size_bytes), db_digest(&change->content.root),
+		      db_int((uint64_t)change->mtime_ns), db_int(change->mode),
+		      db_int(change->seq));
+}
+
+/* Brings one change into the entries of the peer of `row`, unless it is older than what is there.
+ */
+static int
+put_entry(struct apply *apply, struct peer_row *row, const char *peer, const struct change *change)
+{
+	struct old_entry old;
+	int code = old_entry_load(apply->db, change->name, row->no, &old);
+	if (code < 0)
+		return code;
+	if (old.exists && old.seq >= change->seq)
+		return P2P_OK;
+	if ((code = write_entry(apply->db, row->no, change)) < 0)
+		return code;
+
+	row->entry_count += !old.exists;
+	if (old.is_live) {
+		row->file_count--;
+		row->byte_count -= old.content.size_bytes;
+	}
+	if (!change->is_removed) {
+		row->file_count++;
+		row->byte_count += change->content.size_bytes;
+	}
+	if (change->is_removed && old.is_live)
+		tell(apply, CATALOG_REMOVED, peer, change);
+	else if (!change->is_removed && !old.is_live)
+		tell(apply, CATALOG_ADDED, peer, change);
+	else if (!change->is_removed && !content_equal(&old.content, &change->content))
+		tell(apply, CATALOG_CHANGED, peer, change);
+	return P2P_OK;
+}
+
+/* --- our own files --- */
+
+static int
+drop_layer(struct db *db, const struct content_id *content)
+{
+	return db_run(db, SQL_LAYER_DROP, db_digest(&content->root), db_int(content->size_bytes));
+}
+
+static int
+write_local(struct db *db, const struct op *op)
+{
+	const struct catalog_local *file = &op->put.file;
+	int code =
+	    db_run(db, SQL_LOCAL_PUT, db_text(op->name), db_int(file->content.size_bytes),
+		   db_digest(&file->content.root), db_int((uint64_t)file->mtime_ns),
+		   db_int(file->mode), db_int(file->sig.size_bytes),
+		   db_int((uint64_t)file->sig.mtime_ns), db_int((uint64_t)file->sig.ctime_ns),
+		   db_int(file->sig.device), db_int(file->sig.inode));
+	/* The layer of one piece is the root, which we have. */
+	if (code == P2P_OK && op->put.layer_count > 1)
+		code = db_run(db, SQL_LAYER_PUT, db_digest(&file->content.root),
+			      db_int(file->content.size_bytes),
+			      db_blob(op->put.layer, op->put.layer_count * sizeof(*op->put.layer)));
+	return code;
+}
+
+/* What `local` has under this name: 1 and *ret (without its signature), 0, or a code. */
+static int
+old_local_load(struct db *db, const char *name, struct catalog_local *ret)
+{
+	int found = db_start(db, SQL_LOCAL_GET, db_text(name));
+	if (found != 1)
+		return found;
+	ret->content.size_bytes = db_col_int(db, SQL_LOCAL_GET, 1);
+	db_col_digest(db, SQL_LOCAL_GET, 2, &ret->content.root);
+	ret->mtime_ns = (int64_t)db_col_int(db, SQL_LOCAL_GET, 3);
+	ret->mode = (uint32_t)db_col_int(db, SQL_LOCAL_GET, 4);
+	db_end(db, SQL_LOCAL_GET);
+	return 1;
+}
+
+static int
+put_own_entry(struct apply *apply, struct change *change)
+{
+	change->seq = ++apply->self->seq;
+	return put_entry(apply, apply->self, apply->batch->self, change);
+}
+
+static int
+apply_put(struct apply *apply, const struct op *op)
+{
+	const struct catalog_local *file = &op->put.file;
+	struct catalog_local old = { 0 };
+	int had = old_local_load(apply->db, op->name, &old);
+	if (had < 0)
+		return had;
+	int code = write_local(apply->db, op);
+	if (code < 0)
+		return code;
+
+	bool same_content = had && content_equal(&old.content, &file->content);
+	if (same_content && old.mtime_ns == file->mtime_ns && old.mode == file->mode)
+		return P2P_OK;
+	struct change change = {
+		.name = op->name,
+		.content = file->content,
+		.mtime_ns = file->mtime_ns,
+		.mode = file->mode,
+	};
+	code = put_own_entry(apply, &change);
+	if (code == P2P_OK && had && !same_content)
+		code = drop_layer(apply->db, &old.content);
+	return code;
+}
+
+static int
+apply_remove(struct apply *apply, const struct op *op)
+{
+	struct catalog_local old = { 0 };
+	int had = old_local_load(apply->db, op->name, &old);
+	if (had <= 0)
+		return had;
+	int code = db_run(apply->db, SQL_LOCAL_DROP, db_text(op->name));
+	if (code == P2P_OK)
+		code = drop_layer(apply->db, &old.content);
+	struct change change = { .name = op->name, .is_removed = true };
+	return code == P2P_OK ? put_own_entry(apply, &change) : code;
+}
+
+/* --- what other peers tell --- */
+
+static bool
+change_is_sane(const struct change *change)
+{
+	if (name_check(change->name, strlen(change->name), NULL) != P2P_OK)
+		return false;
+	return change->is_removed ||
+	       (change->content.size_bytes <= MERKLE_CONTENT_MAX && (change->mode & ~0777u) == 0);
+}
+
+/* What can be said of a page without the database. */
+static bool
+page_is_sane(const struct change_page *page, const char *self)
+{
+	if (!digest_is_base32(page->peer) || strcmp(page->peer, self) == 0)
+		return false;
+	if (page->epoch == 0 || page->head > INT64_MAX || page->count > CHANGE_PAGE_MAX)
+		return false;
+	if (page->since > page->through || page->through > page->head ||
+	    (page->is_reset && page->since != 0))
+		return false;
+	uint64_t last = page->since;
+	for (size_t i = 0; i < page->count; i++) {
+		const struct change *change = &page->items[i];
+		if (change->seq <= last || change->seq > page->through || !change_is_sane(change))
+			return false;
+		last = change->seq;
+	}
+	return true;
+}
+
+/* The row of a peer, made if there is none. */
+static int
+peer_row_need(struct db *db, const char *id, struct peer_row *ret)
+{
+	int found = peer_row_load(db, id, ret);
+	if (found != 0)
+		return found < 0 ? found : P2P_OK;
+	int code = db_run(db, SQL_PEER_ADD, db_text(id));
+	if (code == P2P_OK)
+		*ret = (struct peer_row){ .no = sqlite3_last_insert_rowid(db->handle) };
+	return code;
+}
+
+/* Forgets all entries of a peer; that is told as one thing. */
+static int
+drop_entries(struct apply *apply, struct peer_row *row, const char *peer)
+{
+	if (row->file_count > 0) {
+		tell_cut(apply, peer);
+		apply->is_mute = true;
+	}
+	row->entry_count = row->file_count = row->byte_count = 0;
+	return db_run(apply->db, SQL_ENTRY_DROP_ALL, db_int((uint64_t)row->no));
+}
+
+static int
+write_page(struct apply *apply, struct peer_row *row, const struct change_page *page)
+{
+	for (size_t i = 0; i < page->count; i++) {
+		int code = put_entry(apply, row, page->peer, &page->items[i]);
+		if (code < 0)
+			return code;
+		/* Beyond this the sum would mean nothing. */
+		if (row->byte_count > INT64_MAX)
+			return P2P_BAD_ANSWER;
+	}
+	if (row->entry_count > CATALOG_FILES_PER_PEER)
+		return P2P_TOO_MANY;
+	row->epoch = page->epoch;
+	row->seq = page->through;
+	return peer_row_save(apply->db, row);
+}
+
+static int
+apply_page(struct apply *apply, const struct change_page *page)
+{
+	if (!page_is_sane(page, apply->batch->self))
+		return P2P_BAD_ANSWER;
+	struct peer_row row;
+	int code = peer_row_need(apply->db, page->peer, &row);
+	if (code < 0)
+		return code;
+	bool is_anew = page->is_reset || page->epoch != row.epoch;
+	if (page->since > (is_anew ? 0 : row.seq))
+		return P2P_CONFLICT;
+	if (!is_anew && page->through <= row.seq)
+		return P2P_OK; /* known already */
+	if (is_anew && (code = drop_entries(apply, &row, page->peer)) < 0)
+		return code;
+	code = write_page(apply, &row, page);
+	apply->is_mute = false;
+	return code;
+}
+
+static int
+apply_peer(struct apply *apply, const struct op *op)
+{
+	if (!digest_is_base32(op->peer.id))
+		return P2P_BAD_REQUEST;
+	return db_run(apply->db, SQL_PEER_NOTE, db_text(op->peer.id), db_text(op->name),
+		      db_text(op->peer.addresses), db_int((uint64_t)op->peer.heard_wall_ms));
+}
+
+static int
+apply_forget(struct apply *apply, const struct op *op)
+{
+	struct peer_row row;
+	if (strcmp(op->peer.id, apply->batch->self) == 0)
+		return P2P_BAD_REQUEST;
+	int found = peer_row_load(apply->db, op->peer.id, &row);
+	if (found <= 0)
+		return found;
+	int code = drop_entries(apply, &row, op->peer.id);
+	apply->is_mute = false;
+	return code < 0 ? code : db_run(apply->db, SQL_PEER_DROP, db_int((uint64_t)row.no));
+}
+
+/* --- fetches --- */
+
+static int
+apply_fetch_done(struct apply *apply, const struct op *op)
+{
+	int code = db_run(apply->db, SQL_ITEM_DROP_ALL, db_int(op->fetch.id));
+	return code < 0 ? code : db_run(apply->db, SQL_FETCH_DROP, db_int(op->fetch.id));
+}
+
+static int
+apply_fetch(struct apply *apply, const struct op *op)
+{
+	int code = apply_fetch_done(apply, op);
+	if (code == P2P_OK)
+		code = db_run(apply->db, SQL_FETCH_PUT, db_int(op->fetch.id), db_text(op->name),
+			      db_int(op->fetch.replace));
+	for (size_t i = 0; i < op->fetch.count && code == P2P_OK; i++) {
+		const struct catalog_fetch_item *item = &op->fetch.items[i];
+		code = db_run(apply->db, SQL_ITEM_PUT, db_int(op->fetch.id), db_int(i),
+			      db_text(item->name), db_int(item->content.size_bytes),
+			      db_digest(&item->content.root), db_int((uint64_t)item->mtime_ns),
+			      db_int(item->mode));
+	}
+	return code;
+}
+
+/* --- all of them --- */
+
+static int
+apply_op(struct apply *apply, const struct op *op)
+{
+	switch (op->kind) {
+	case OP_PUT:
+		return apply_put(apply, op);
+	case OP_REMOVE:
+		return apply_remove(apply, op);
+	case OP_PAGE:
+		return apply_page(apply, op->page);
+	case OP_PEER:
+		return apply_peer(apply, op);
+	case OP_FORGET:
+		return apply_forget(apply, op);
+	case OP_FETCH:
+		return apply_fetch(apply, op);
+	case OP_ITEM_DONE:
+		return db_run(apply->db, SQL_ITEM_DROP, db_int(op->fetch.id), db_text(op->name));
+	case OP_FETCH_DONE:
+		return apply_fetch_done(apply, op);
+	}
+	return P2P_INTERNAL;
+}
+
+int
+batch_apply(struct db *db, struct catalog_batch *batch, struct peer_row *self)
+{
+	struct apply apply = { .db = db, .batch = batch, .self = self };
+	uint64_t seq = self->seq;
+	/* It may be the second try. */
+	batch->commit = (struct catalog_commit){ 0 };
+	free(batch->told);
+	batch->told = NULL;
+
+	for (size_t i = 0; i < batch->count; i++) {
+		int code = apply_op(&apply, &batch->ops[i]);
+		if (code < 0)
+			return code;
+	}
+	batch->commit.told = batch->told;
+	batch->commit.is_ours = self->seq != seq;
+	return batch->commit.is_ours ? peer_row_save(db, self) : P2P_OK;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * catalog_db.h - what the files of the catalog share: connections, statements, batches.  Not for
+ * others.
+ *
+ * A connection belongs to one thread at a time.  The scribe has the only one that writes.
+ */
+#ifndef P2PD_CATALOG_DB_H
+#define P2PD_CATALOG_DB_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+
+#include "catalog.h"
+
+#define SELF_NO 1 /* peer.no of ourselves */
+
+enum sql {
+#define SQL(symbol, text) SQL_##symbol,
+#include "catalog_sql.def"
+#undef SQL
+	SQL_COUNT
+};
+
+/* The file, and whether it was found damaged; shared by all connections. */
+struct db_site {
+	char *path;             /* <state directory>/catalog.db */
+	atomic_bool is_suspect; /* the mark was written */
+};
+
+struct db {
+	sqlite3 *handle;
+	sqlite3_stmt *stmts[SQL_COUNT]; /* prepared at first use */
+	struct db_site *site;
+	int failure;     /* the first code since db_forgive(), P2P_OK if none */
+	struct db *next; /* in the list of idle readers */
+};
+
+/* Opens the one writing connection, making or replacing the file.  Gives, or NULL and err. */
+struct db *db_open_writer(struct db_site *site, const char *self, char **ret_set_aside,
+			  struct error *err);
+/* NULL and logged at debug.  The writer must be open. */
+struct db *db_open_reader(struct db_site *site);
+void db_close(struct db *db);
+/* Notes that everything is in order, for the next start.  Writer only. */
+void db_mark_closed(struct db *db);
+void db_forgive(struct db *db);
+
+struct db_arg {
+	enum { DB_NULL, DB_INT, DB_TEXT, DB_BLOB } kind;
+	int64_t number;
+	const void *data; /* borrowed until the statement's next use or db_end() */
+	size_t len;
+};
+
+static inline struct db_arg
+db_int(uint64_t number)
+{
+	return (struct db_arg){ .kind = DB_INT, .number = (int64_t)number };
+}
+
+static inline struct db_arg
+db_text(const char *text)
+{
+	return (struct db_arg){ .kind = DB_TEXT, .data = text };
+}
+
+static inline struct db_arg
+db_blob(const void *data, size_t len)
+{
+	return (struct db_arg){ .kind = DB_BLOB, .data = data, .len = len };
+}
+
+static inline struct db_arg
+db_digest(const struct digest *digest)
+{
+	return db_blob(digest->bytes, DIGEST_BYTES);
+}
+
+static inline struct db_arg
+db_null(void)
+{
+	return (struct db_arg){ .kind = DB_NULL };
+}
+
+/* Binds ?1, ?2 ... and takes the first step: 1 a row (then db_next(), db_end()), 0 no row, or a
+ * negative code; with 0 and less the statement has ended. */
+int db_start_args(struct db *db, enum sql sql, const struct db_arg *args, size_t count);
+#define db_start(db, sql, ...)                                       \
+	db_start_args((db), (sql), (struct db_arg[]){ __VA_ARGS__ }, \
+		      sizeof((struct db_arg[]){ __VA_ARGS__ }) / sizeof(struct db_arg))
+/* The next row, as above. */
+int db_next(struct db *db, enum sql sql);
+void db_end(struct db *db, enum sql sql);
+/* Runs a statement that gives no rows. */
+int db_run_args(struct db *db, enum sql sql, const struct db_arg *args, size_t count);
+#define db_run(db, sql, ...)                                       \
+	db_run_args((db), (sql), (struct db_arg[]){ __VA_ARGS__ }, \
+		    sizeof((struct db_arg[]){ __VA_ARGS__ }) / sizeof(struct db_arg))
+#define db_run_plain(db, sql) db_run_args((db), (sql), NULL, 0)
+
+/* Columns of the row at hand.  Texts are borrowed until the next step and never NULL. */
+uint64_t db_col_int(struct db *db, enum sql sql, int column);
+const char *db_col_text(struct db *db, enum sql sql, int column);
+bool db_col_is_null(struct db *db, enum sql sql, int column);
+/* A blob that is no digest gives zeros. */
+void db_col_digest(struct db *db, enum sql sql, int column, struct digest *ret);
+const void *db_col_blob(struct db *db, enum sql sql, int column, size_t *ret_len);
+
+/* --- batches --- */
+
+enum op_kind {
+	OP_PUT,
+	OP_REMOVE,
+	OP_PAGE,
+	OP_PEER,
+	OP_FORGET,
+	OP_FETCH,
+	OP_ITEM_DONE,
+	OP_FETCH_DONE
+};
+
+struct op {
+	enum op_kind kind;
+	char *name; /* PUT, REMOVE, ITEM_DONE; of the peer: PEER; what is fetched: FETCH */
+	union {
+		struct {
+			struct catalog_local file;
+			struct digest *layer;
+			size_t layer_count;
+		} put;
+		struct change_page *page;
+		struct {
+			char *id;
+			char *addresses;
+			int64_t heard_wall_ms;
+		} peer; /* PEER; the id alone: FORGET */
+		struct {
+			uint64_t id;
+			bool replace;
+			struct catalog_fetch_item *items; /* owns their names */
+			size_t count;
+		} fetch; /* FETCH; the id alone: ITEM_DONE, FETCH_DONE */
+	};
+};
+
+/* Somebody who waits for a batch. */
+struct batch_waiter {
+	int code;
+	bool is_done;
+};
+
+struct catalog_batch {
+	struct op *ops;
+	size_t count, capacity;
+	size_t rows; /* that it will write, about */
+
+	/* From its submission on. */
+	struct catalog_batch *next;
+	catalog_done_fn done;
+	void *done_arg;
+	struct batch_waiter *waiter; /* or NULL; the scribe's until is_done */
+	catalog_commit_fn on_commit;
+	void *on_commit_arg;
+	char self[PEER_ID_SIZE]; /* what is told points here and into ops */
+	int code;
+	struct catalog_commit commit;
+	struct catalog_told *told;
+};
+
+/* Numbers of one peer, as its row has them. */
+struct peer_row {
+	int64_t no;
+	uint64_t epoch, seq;
+	uint64_t entry_count; /* tombstones included */
+	uint64_t file_count, byte_count;
+};
+int peer_row_load(struct db *db, const char *id, struct peer_row *ret); /* 1, 0 unknown, code */
+
+/* Carries the batch out within the transaction that is open, and fills batch->commit.  *self is our
+ * own row; it is saved when it moved.  After a failure the caller undoes both. */
+int batch_apply(struct db *db, struct catalog_batch *batch, struct peer_row *self);
+
+/* --- the catalog --- */
+
+/* Of catalog_head; odd `turn`: being written. */
+struct head_cell {
+	atomic_uint_fast64_t turn;
+	atomic_uint_fast64_t epoch, seq, file_count, byte_count;
+};
+
+struct catalog {
+	struct loop *loop;
+	struct db_site site;
+	char self[PEER_ID_SIZE];
+	struct head_cell head;
+	catalog_commit_fn on_commit;
+	void *on_commit_arg;
+
+	struct db *writer; /* the scribe's, once it runs */
+	pthread_t scribe;
+	int trouble; /* the scribe's: code of the last failed commit */
+
+	pthread_mutex_t mu;     /* of what follows */
+	pthread_cond_t written; /* for those who wait for a batch */
+	pthread_cond_t wake;
+	struct catalog_batch *first, **last; /* waiting */
+	bool is_stopping;
+	struct db *idle; /* readers */
+	unsigned idle_count;
+};
+
+/* A reading connection for this call.  NULL: P2P_IO. */
+struct db *reader_take(struct catalog *catalog);
+void reader_give(struct catalog *catalog, struct db *db);
+
+#endif
