@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * node.h - what a peer says of itself when peers register with each other.  Plain data; any thread.
+ */
+#ifndef P2PD_NODE_H
+#define P2PD_NODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "change.h"
+#include "error.h"
+
+#define NODE_NAME_SIZE		64	/* bytes of a peer's name for people, with NUL */
+#define NODE_VERSION_SIZE	32	/* bytes, with NUL */
+#define NODE_ADDRESSES_MAX	8	/* addresses of one peer */
+#define NODE_ADDRESS_SIZE	128	/* bytes of "http://host:port", with NUL */
+#define NODE_KNOWN_MAX		1000	/* peers told in one answer */
+
+struct node_record {
+	char id[PEER_ID_SIZE];
+	char name[NODE_NAME_SIZE];
+	char version[NODE_VERSION_SIZE];
+	size_t address_count;
+	char addresses[NODE_ADDRESSES_MAX][NODE_ADDRESS_SIZE];	/* where its REST face listens, best first */
+	uint64_t epoch, seq;			/* of its catalog */
+	uint64_t file_count, byte_count;	/* that it shares */
+};
+
+/* "peer's catalog is now at (epoch, seq)": a hint that makes the receiver pull. */
+struct notice {
+	char peer[PEER_ID_SIZE];
+	uint64_t epoch, seq;
+};
+
+/*
+ * Checks what came from outside: a peer id, printable names, at most NODE_ADDRESSES_MAX addresses of the form of
+ * node_address_check().  P2P_BAD_REQUEST with the field's name.
+ */
+int	node_check(const struct node_record *node, struct error *err);
+/* "http://host:port": scheme http, a host name or literal IPv4 (dotted, decimal) or [IPv6], a port 1-65535, nothing else: no
+ * user, path, query or fragment. */
+int	node_address_check(const char *address, struct error *err);
+/* Makes "http://host:port" of a host without brackets. */
+void	node_address_make(const char *host, uint16_t port, char ret[NODE_ADDRESS_SIZE]);
+
+#endif
