@@ -1,0 +1,603 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rest_client.c - the transport over HTTP: what is asked, and what an answer means.
+ *
+ * Each verb makes one request, gives it to a lane (rest_client_lane.c, where curl lives), and is
+ * answered on the lane's thread: that is where JSON is parsed and file bytes go to the sink, so
+ * that the mind only sees finished things.  An ended request is put in a list and the mind is rung;
+ * it calls done and frees.
+ *
+ * A request is the mind's, but for its exchange, which is the lane's until ended.  Cancelling
+ * marks; whatever the exchange came to meanwhile, done then says P2P_CANCELLED.
+ *
+ * Nothing of an answer to read() reaches the sink before its header fits: 206 with exactly our
+ * range (or 200 with exactly our length if we wanted all), and the root as ETag if there is one.  A
+ * problem document becomes its code, except for codes that speak of the answering daemon's own disk
+ * or end: told of ours they would mislead, so they become P2P_UNREACHABLE.
+ *
+ * Reads go to the lane that has the fewest bytes left to carry.
+ */
+#include "rest_client.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem.h"
+#include "merkle.h"
+#include "metrics.h"
+#include "rest_client_lane.h"
+#include "wire_json.h"
+
+enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, READ };
+
+struct transport_request {
+	struct lane_exchange exchange; /* first: the lane knows only this */
+	struct rest_client *client;
+	struct lane *lane;
+	enum verb verb;
+	bool is_cancelled; /* the mind's own mark */
+	union {
+		transport_done_fn done;
+		transport_greet_fn greet;
+		transport_pull_fn pull;
+		transport_layer_fn layer;
+	} fn;
+	void *arg;
+	char address[NODE_ADDRESS_SIZE];
+	/* What came of it, by verb. */
+	struct node_record theirs, *known;
+	size_t known_count;
+	struct change_page *page;
+	/* layer: nodes expected.  read: what of which content, and how much of it came. */
+	size_t node_count;
+	struct content_id content;
+	uint64_t offset, len, received;
+	struct transport_sink sink;
+	uint64_t *outstanding; /* of its lane */
+
+	struct transport_request *next, *prev; /* all that live; mind */
+	struct transport_request *next_ended;
+};
+
+struct rest_client {
+	struct transport transport; /* first */
+	struct loop *loop;
+	struct rest_client_limits limits;
+	bool refuse_private, is_ending;
+	struct lane *small; /* all but reads */
+	unsigned lane_count;
+	struct lane *lanes[REST_CLIENT_LANES_MAX];
+	uint64_t outstanding[REST_CLIENT_LANES_MAX]; /* bytes that reads still want; mind */
+	struct transport_request *live;
+
+	pthread_mutex_t mu; /* guards what follows */
+	struct transport_request *ended, **ended_tail;
+};
+
+static struct rest_client *
+client_of(struct transport *transport)
+{
+	struct rest_client *client = (struct rest_client *)transport;
+
+	assert(loop_is_mine(client->loop));
+	return client;
+}
+
+/* Ended requests, from a lane to the mind. */
+
+static void
+tell(struct transport_request *request)
+{
+	const struct error *err = &request->exchange.error;
+	int code = err->code;
+	struct transport_greeting greeting = {
+		.theirs = &request->theirs,
+		.known = request->known,
+		.known_count = request->known_count,
+		.round_trip_us = request->exchange.round_trip_us,
+	};
+
+	switch (request->verb) {
+	case GREET:
+		request->fn.greet(request->arg, code, err, code == P2P_OK ? &greeting : NULL);
+		break;
+	case PULL:
+		request->fn.pull(request->arg, code, err, code == P2P_OK ? request->page : NULL);
+		if (code == P2P_OK)
+			request->page = NULL;
+		break;
+	case LAYER:
+		request->fn.layer(
+		    request->arg, code, err,
+		    code == P2P_OK ? (const struct digest *)request->exchange.answer.data : NULL,
+		    code == P2P_OK ? request->node_count : 0);
+		break;
+	case LEAVE:
+	case NOTIFY:
+	case READ:
+		request->fn.done(request->arg, code, err);
+		break;
+	}
+}
+
+static void
+request_free(struct transport_request *request)
+{
+	change_page_free(request->page);
+	free(request->known);
+	free(request->exchange.url);
+	free(request->exchange.body);
+	buf_fini(&request->exchange.answer);
+	free(request);
+}
+
+static void
+conclude(struct rest_client *client, struct transport_request *request)
+{
+	if (request->prev != NULL)
+		request->prev->next = request->next;
+	else
+		client->live = request->next;
+	if (request->next != NULL)
+		request->next->prev = request->prev;
+	if (request->outstanding != NULL)
+		*request->outstanding -= request->len;
+	if (request->is_cancelled)
+		error_set(&request->exchange.error, P2P_CANCELLED, "%s: cancelled",
+			  request->address);
+	tell(request);
+	request_free(request);
+}
+
+/* Mind. */
+static void
+conclude_ended(void *arg)
+{
+	struct rest_client *client = arg;
+
+	pthread_mutex_lock(&client->mu);
+	struct transport_request *list = client->ended;
+	client->ended = NULL;
+	client->ended_tail = &client->ended;
+	pthread_mutex_unlock(&client->mu);
+
+	for (struct transport_request *next; list != NULL; list = next) {
+		next = list->next_ended;
+		conclude(client, list);
+	}
+}
+
+/* Any thread: the mind shall conclude it. */
+static void
+hand_back(struct transport_request *request)
+{
+	struct rest_client *client = request->client;
+
+	pthread_mutex_lock(&client->mu);
+	bool was_empty = client->ended == NULL;
+	*client->ended_tail = request;
+	client->ended_tail = &request->next_ended;
+	/* Posted inside, so that rest_client_free()'s own last post comes later. */
+	if (was_empty)
+		loop_post(client->loop, conclude_ended, client);
+	pthread_mutex_unlock(&client->mu);
+}
+
+/* Answers; a lane's thread. */
+
+/* True for codes that a daemon says of its own disk, its own end, its own caller. */
+static bool
+is_own_affair(int code)
+{
+	return code == P2P_SHUTTING_DOWN || code == P2P_CANCELLED || code == P2P_NO_SPACE ||
+	       code == P2P_IO || code == P2P_OK;
+}
+
+/* An answer that is no 2xx into the request's error. */
+static void
+take_refusal(struct lane_exchange *exchange)
+{
+	struct error problem = { .code = P2P_OK };
+
+	if (exchange->answer.len == 0 ||
+	    !wire_problem_parse(exchange->answer.data, exchange->answer.len, &problem))
+		error_set(&exchange->error, P2P_BAD_ANSWER, "%s answered with HTTP status %d",
+			  exchange->url, exchange->status);
+	else
+		error_set(&exchange->error,
+			  is_own_affair(problem.code) ? P2P_UNREACHABLE : problem.code,
+			  "%s answered: %s", exchange->url, problem.text);
+}
+
+static int
+take_greeting(struct transport_request *request, const char *data, size_t len, struct error *err)
+{
+	int code = wire_register_answer_parse(data, len, &request->theirs, &request->known,
+					      &request->known_count, err);
+
+	if (code == P2P_OK)
+		code = node_check(&request->theirs, err);
+	for (size_t i = 0; code == P2P_OK && i < request->known_count; i++)
+		code = node_check(&request->known[i], err);
+	return code;
+}
+
+static int
+take_answer(struct transport_request *request, struct error *err)
+{
+	const struct buf *answer = &request->exchange.answer;
+	const char *data = answer->data != NULL ? answer->data : "";
+
+	switch (request->verb) {
+	case GREET:
+		return take_greeting(request, data, answer->len, err);
+	case PULL:
+		return wire_changes_parse(data, answer->len, &request->page, err);
+	case LAYER:
+		if (answer->len == request->node_count * sizeof(struct digest))
+			return P2P_OK;
+		return error_set(err, P2P_BAD_ANSWER, "a layer of %zu nodes in %zu bytes",
+				 request->node_count, answer->len);
+	case READ:
+		if (request->received == request->len)
+			return P2P_OK;
+		return error_set(err, P2P_BAD_ANSWER, "%" PRIu64 " bytes instead of %" PRIu64,
+				 request->received, request->len);
+	case LEAVE:
+	case NOTIFY:
+		return P2P_OK;
+	}
+	return P2P_OK;
+}
+
+static void
+on_ended(struct lane_exchange *exchange)
+{
+	struct transport_request *request = (struct transport_request *)exchange;
+	struct error why = { .code = P2P_OK };
+
+	if (exchange->error.code == P2P_OK && exchange->status / 100 != 2)
+		take_refusal(exchange);
+	else if (exchange->error.code == P2P_OK && take_answer(request, &why) != P2P_OK)
+		error_set(&exchange->error, P2P_BAD_ANSWER, "%s answered what makes no sense: %s",
+			  request->address, why.text);
+	hand_back(request);
+}
+
+/* Reads; a lane's thread. */
+
+static bool
+header_is(const struct lane_exchange *exchange, const char *name, const char *wanted)
+{
+	const char *value = lane_header(exchange, name);
+
+	return value != NULL && strcmp(value, wanted) == 0;
+}
+
+static bool
+is_our_etag(const struct lane_exchange *exchange, const struct content_id *content)
+{
+	char hex[DIGEST_HEX_SIZE], quoted[DIGEST_HEX_SIZE + 2];
+
+	digest_hex(&content->root, hex);
+	snprintf(quoted, sizeof(quoted), "\"%s\"", hex);
+	return lane_header(exchange, "ETag") == NULL || header_is(exchange, "ETag", quoted);
+}
+
+static int
+accept_read(struct lane_exchange *exchange)
+{
+	struct transport_request *request = (struct transport_request *)exchange;
+	uint64_t size = request->content.size_bytes;
+	char range[96], length[24];
+
+	snprintf(range, sizeof(range), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, request->offset,
+		 request->offset + request->len - 1, size);
+	snprintf(length, sizeof(length), "%" PRIu64, request->len);
+	bool is_whole = request->len == size && exchange->status == 200 &&
+			header_is(exchange, "Content-Length", length);
+	bool is_part = exchange->status == 206 && header_is(exchange, "Content-Range", range) &&
+		       (lane_header(exchange, "Content-Length") == NULL ||
+			header_is(exchange, "Content-Length", length));
+
+	if ((is_whole || is_part) && is_our_etag(exchange, &request->content))
+		return P2P_OK;
+	return error_set(&exchange->error, P2P_BAD_ANSWER,
+			 "%s answered with HTTP status %d and something else than %s",
+			 request->address, exchange->status, range);
+}
+
+static int
+feed_read(struct lane_exchange *exchange, const void *data, size_t len)
+{
+	struct transport_request *request = (struct transport_request *)exchange;
+
+	if (len > request->len - request->received)
+		return error_set(&exchange->error, P2P_BAD_ANSWER,
+				 "%s sent more than %" PRIu64 " bytes", request->address,
+				 request->len);
+
+	struct error err = { .code = P2P_OK };
+	int code = request->sink.feed(request->sink.arg, data, len, &err);
+
+	if (code != P2P_OK) {
+		exchange->error = err;
+		exchange->error.code = code; /* a sink that gave no text still ended it */
+		return code;
+	}
+	request->received += len;
+	metrics_add(METRIC_REST_BYTES_IN, len);
+	return P2P_OK;
+}
+
+/* Requests; mind. */
+
+static const struct lane_ops small_ops = { .ended = on_ended };
+static const struct lane_ops read_ops = { .accept = accept_read,
+					  .feed = feed_read,
+					  .ended = on_ended };
+
+static struct transport_request *
+new_request(struct rest_client *client, enum verb verb, const char *method, const char *address,
+	    const char *path, void *arg)
+{
+	struct transport_request *request = mem_zero(1, sizeof(*request));
+
+	assert(node_address_check(address, NULL) == P2P_OK);
+	request->client = client;
+	request->verb = verb;
+	request->arg = arg;
+	snprintf(request->address, sizeof(request->address), "%s", address);
+	request->lane = client->small;
+	request->exchange = (struct lane_exchange){
+		.ops = &small_ops,
+		.method = method,
+		.url = mem_format("%s%s", address, path),
+		.answer_max = WIRE_JSON_MAX,
+		.limits = { .connect_ms = client->limits.connect_ms,
+			    .total_ms = client->limits.answer_ms },
+		.refuse_private = client->refuse_private,
+	};
+	request->next = client->live;
+	if (client->live != NULL)
+		client->live->prev = request;
+	client->live = request;
+	return request;
+}
+
+static struct transport_request *
+start(struct transport_request *request)
+{
+	struct rest_client *client = request->client;
+
+	if (!client->is_ending) {
+		lane_start(request->lane, &request->exchange);
+		return request;
+	}
+	error_set(&request->exchange.error, P2P_SHUTTING_DOWN, "%s: this peer is stopping",
+		  request->address);
+	hand_back(request);
+	return request;
+}
+
+static struct transport_request *
+greet(struct transport *transport, const char *address, const struct node_record *mine,
+      transport_greet_fn fn, void *arg)
+{
+	struct rest_client *client = client_of(transport);
+	struct transport_request *request =
+	    new_request(client, GREET, "POST", address, "/v1/peers", arg);
+
+	request->fn.greet = fn;
+	request->exchange.body = wire_register_request(mine);
+	return start(request);
+}
+
+static struct transport_request *
+leave(struct transport *transport, const char *address, const char *self, transport_done_fn fn,
+      void *arg)
+{
+	struct rest_client *client = client_of(transport);
+	char path[32 + PEER_ID_SIZE];
+
+	assert(digest_is_base32(self));
+	snprintf(path, sizeof(path), "/v1/peers/%s", self);
+	struct transport_request *request =
+	    new_request(client, LEAVE, "DELETE", address, path, arg);
+	request->fn.done = fn;
+	return start(request);
+}
+
+static struct transport_request *
+notify(struct transport *transport, const char *address, const struct notice *notice,
+       transport_done_fn fn, void *arg)
+{
+	struct rest_client *client = client_of(transport);
+	struct transport_request *request =
+	    new_request(client, NOTIFY, "POST", address, "/v1/notices", arg);
+
+	request->fn.done = fn;
+	request->exchange.body = wire_notice(notice);
+	return start(request);
+}
+
+static struct transport_request *
+pull(struct transport *transport, const char *address, const char *peer, uint64_t epoch,
+     uint64_t since, uint32_t limit, transport_pull_fn fn, void *arg)
+{
+	struct rest_client *client = client_of(transport);
+	char path[160];
+
+	assert(digest_is_base32(peer));
+	snprintf(path, sizeof(path),
+		 "/v1/catalog?peer=%s&epoch=%" PRIu64 "&since=%" PRIu64 "&limit=%u", peer, epoch,
+		 since, limit);
+	struct transport_request *request = new_request(client, PULL, "GET", address, path, arg);
+	request->fn.pull = fn;
+	return start(request);
+}
+
+static struct transport_request *
+layer(struct transport *transport, const char *address, const struct content_id *content,
+      uint32_t piece_bytes, transport_layer_fn fn, void *arg)
+{
+	struct rest_client *client = client_of(transport);
+	uint64_t count = merkle_piece_count(content->size_bytes, piece_bytes);
+	char hex[DIGEST_HEX_SIZE], path[160];
+
+	assert(count <= MERKLE_LAYER_MAX);
+	digest_hex(&content->root, hex);
+	snprintf(path, sizeof(path), "/v1/contents/%s/layer?size=%" PRIu64 "&piece=%u", hex,
+		 content->size_bytes, piece_bytes);
+	struct transport_request *request = new_request(client, LAYER, "GET", address, path, arg);
+	request->fn.layer = fn;
+	request->node_count = (size_t)count;
+	request->exchange.answer_max = (size_t)count * sizeof(struct digest);
+	return start(request);
+}
+
+static unsigned
+idlest_lane(const struct rest_client *client)
+{
+	unsigned best = 0;
+
+	for (unsigned i = 1; i < client->lane_count; i++)
+		if (client->outstanding[i] < client->outstanding[best])
+			best = i;
+	return best;
+}
+
+static struct transport_request *
+read_bytes(struct transport *transport, const char *address, const struct content_id *content,
+	   uint64_t offset, uint64_t len, const struct transport_sink *sink, transport_done_fn fn,
+	   void *arg)
+{
+	struct rest_client *client = client_of(transport);
+	unsigned at = idlest_lane(client);
+	char hex[DIGEST_HEX_SIZE], path[160];
+
+	assert(len > 0 && offset < content->size_bytes && len <= content->size_bytes - offset);
+	digest_hex(&content->root, hex);
+	snprintf(path, sizeof(path), "/v1/contents/%s?size=%" PRIu64, hex, content->size_bytes);
+	struct transport_request *request = new_request(client, READ, "GET", address, path, arg);
+
+	request->fn.done = fn;
+	request->content = *content;
+	request->offset = offset;
+	request->len = len;
+	request->sink = *sink;
+	request->lane = client->lanes[at];
+	request->outstanding = &client->outstanding[at];
+	client->outstanding[at] += len;
+	request->exchange.ops = &read_ops;
+	request->exchange.limits.total_ms = 0;
+	request->exchange.limits.stall_ms = client->limits.stall_ms;
+	request->exchange.limits.stall_bps = client->limits.stall_bps;
+	snprintf(request->exchange.range, sizeof(request->exchange.range), "%" PRIu64 "-%" PRIu64,
+		 offset, offset + len - 1);
+	return start(request);
+}
+
+static void
+cancel(struct transport_request *request)
+{
+	assert(loop_is_mine(request->client->loop));
+	if (request->is_cancelled)
+		return;
+	request->is_cancelled = true;
+	if (!request->client->is_ending)
+		lane_cancel(request->lane, &request->exchange);
+}
+
+static const struct transport_ops ops = {
+	.name = "rest",
+	.greet = greet,
+	.leave = leave,
+	.notify = notify,
+	.pull = pull,
+	.layer = layer,
+	.read = read_bytes,
+	.cancel = cancel,
+};
+
+/* Life. */
+
+static void
+free_lanes(struct rest_client *client)
+{
+	lane_free(client->small);
+	for (unsigned i = 0; i < client->lane_count; i++)
+		lane_free(client->lanes[i]);
+}
+
+/* The last post: whatever rang the mind before has been heard. */
+static void
+free_client(void *arg)
+{
+	struct rest_client *client = arg;
+
+	pthread_mutex_destroy(&client->mu);
+	free(client);
+}
+
+struct transport *
+rest_client_new(struct loop *loop, unsigned lanes, struct error *err)
+{
+	struct rest_client *client = mem_zero(1, sizeof(*client));
+
+	assert(lanes >= 1 && lanes <= REST_CLIENT_LANES_MAX);
+	client->transport.ops = &ops;
+	client->loop = loop;
+	client->limits = (struct rest_client_limits){
+		.connect_ms = TRANSPORT_CONNECT_MS,
+		.answer_ms = TRANSPORT_ANSWER_MS,
+		.stall_ms = TRANSPORT_STALL_MS,
+		.stall_bps = TRANSPORT_STALL_BPS,
+	};
+	client->ended_tail = &client->ended;
+	pthread_mutex_init(&client->mu, NULL);
+	client->small = lane_new(err);
+	if (client->small == NULL)
+		goto fail;
+	for (; client->lane_count < lanes; client->lane_count++) {
+		client->lanes[client->lane_count] = lane_new(err);
+		if (client->lanes[client->lane_count] == NULL)
+			goto fail;
+	}
+	return &client->transport;
+fail:
+	free_lanes(client);
+	free_client(client);
+	return NULL;
+}
+
+void
+rest_client_limit(struct transport *transport, const struct rest_client_limits *limits)
+{
+	client_of(transport)->limits = *limits;
+}
+
+void
+rest_client_refuse_private(struct transport *transport, bool refuse)
+{
+	client_of(transport)->refuse_private = refuse;
+}
+
+void
+rest_client_free(struct transport *transport)
+{
+	if (transport == NULL)
+		return;
+	struct rest_client *client = client_of(transport);
+
+	client->is_ending = true;
+	free_lanes(client);
+	/* What a done function starts now comes back at once. */
+	while (client->live != NULL)
+		conclude_ended(client);
+	loop_post(client->loop, free_client, client);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rest_client.h - the transport over HTTP: libcurl.
+ *
+ * One thread drives all small requests; up to `lanes` further threads move file bytes, each with a curl multi of its own, so
+ * that verifying (which the sinks do inline, while the bytes are hot) uses more than one core, and a slow disk behind a sink
+ * delays no greeting.  Connections are kept and reused.  http only, no redirects, no proxy, no netrc.
+ */
+#ifndef P2PD_REST_CLIENT_H
+#define P2PD_REST_CLIENT_H
+
+#include <stdbool.h>
+
+#include "loop.h"
+#include "transport.h"
+
+#define REST_CLIENT_LANES_MAX	8
+
+/* Deadlines; at first those of transport.h. */
+struct rest_client_limits {
+	unsigned connect_ms;		/* of a connection */
+	unsigned answer_ms;		/* of a small request in all */
+	unsigned stall_ms;		/* read: ends after so long below stall_bps */
+	unsigned stall_bps;		/* bytes per second */
+};
+
+/* lanes 1 to 8.  Gives a transport; NULL and err. */
+struct transport *rest_client_new(struct loop *loop, unsigned lanes, struct error *err);
+/* Mind.  Before the first request. */
+void		 rest_client_limit(struct transport *transport, const struct rest_client_limits *limits);
+/* Mind.  For a peer that others can reach: from now on connections to loopback, link-local and IPv4 in IPv6 are refused (P2P_UNREACHABLE),
+ * whatever a name resolved to.  Multicast and unspecified addresses are refused always. */
+void		 rest_client_refuse_private(struct transport *transport, bool refuse);
+/* Mind.  Ends every request (their done functions are called, with P2P_SHUTTING_DOWN, before this returns) and joins the threads. */
+void		 rest_client_free(struct transport *transport);
+
+#endif

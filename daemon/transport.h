@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * transport.h - the verbs that peers and fetch need of a wire, whatever the wire is.
+ *
+ * Every verb is called on the mind and starts one request; its done function is called on the mind exactly once, also after
+ * transport_cancel() (with P2P_CANCELLED, soon) and at shutdown.  Failures: P2P_UNREACHABLE (no connection, or it broke),
+ * P2P_TIMEOUT, P2P_BAD_ANSWER, or the code that the other side answered.  `err` in a done function is never NULL and has a
+ * sentence that names the address.  Each verb has deadlines of its own: no request lives for ever.
+ *
+ * What comes from outside is checked here for form and limits (node_check, sizes, counts) before it is handed on.
+ */
+#ifndef P2PD_TRANSPORT_H
+#define P2PD_TRANSPORT_H
+
+#include "change.h"
+#include "digest.h"
+#include "error.h"
+#include "node.h"
+
+struct transport;
+struct transport_request;
+
+typedef void	(*transport_done_fn)(void *arg, int code, const struct error *err);
+
+/* An answered greeting; valid during the call only. */
+struct transport_greeting {
+	const struct node_record *theirs;
+	const struct node_record *known;	/* peers that it knows */
+	size_t known_count;
+	uint32_t round_trip_us;
+};
+/* `greeting` is NULL when code is not P2P_OK. */
+typedef void	(*transport_greet_fn)(void *arg, int code, const struct error *err,
+		     const struct transport_greeting *greeting);
+/* Gives the page; NULL when code is not P2P_OK. */
+typedef void	(*transport_pull_fn)(void *arg, int code, const struct error *err, struct change_page *page);
+/* Borrows the layer; NULL when code is not P2P_OK. */
+typedef void	(*transport_layer_fn)(void *arg, int code, const struct error *err,
+		     const struct digest *layer, size_t count);
+
+/* Takes bytes as they arrive, in order, on a hand's thread, never after done.  A negative answer ends the request with that code. */
+struct transport_sink {
+	int (*feed)(void *arg, const void *data, size_t len, struct error *err);
+	void *arg;
+};
+
+/* Deadlines, in milliseconds. */
+#define TRANSPORT_CONNECT_MS	3000
+#define TRANSPORT_ANSWER_MS	10000	/* greet, notify, pull, layer: for the whole */
+#define TRANSPORT_STALL_MS	10000	/* read: ends after so long below TRANSPORT_STALL_BPS */
+#define TRANSPORT_STALL_BPS	1024	/* bytes per second */
+
+struct transport_ops {
+	const char *name;		/* "rest", "grpc" */
+	struct transport_request *(*greet)(struct transport *, const char *address,
+	    const struct node_record *mine, transport_greet_fn fn, void *arg);
+	struct transport_request *(*leave)(struct transport *, const char *address,
+	    const char *self, transport_done_fn fn, void *arg);
+	struct transport_request *(*notify)(struct transport *, const char *address,
+	    const struct notice *notice, transport_done_fn fn, void *arg);
+	struct transport_request *(*pull)(struct transport *, const char *address, const char *peer,
+	    uint64_t epoch, uint64_t since, uint32_t limit, transport_pull_fn fn, void *arg);
+	/* The piece layer of a content at piece_bytes; checked to have merkle_piece_count() nodes, not against the root. */
+	struct transport_request *(*layer)(struct transport *, const char *address,
+	    const struct content_id *content, uint32_t piece_bytes, transport_layer_fn fn, void *arg);
+	/* Exactly [offset, offset + len) of a content goes to the sink (copied struct); fewer or more bytes: P2P_BAD_ANSWER. */
+	struct transport_request *(*read)(struct transport *, const char *address,
+	    const struct content_id *content, uint64_t offset, uint64_t len,
+	    const struct transport_sink *sink, transport_done_fn fn, void *arg);
+	void (*cancel)(struct transport_request *);
+};
+
+/* A wire begins with this. */
+struct transport {
+	const struct transport_ops *ops;
+};
+
+#endif
