@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * peers_greet.c - greetings: who is here.
+ *
+ * One thing proves that a peer is here: its answer to a greeting of ours, with its id.  Whatever is
+ * worth greeting has a `greeted`: when it is due, how long to wait after a failure, which address
+ * is next.  peers (greeted at each heart-beat, or with back-off while away) and candidates (tried,
+ * then dropped; seeds: tried for ever) share the sending and differ in what an end means.  The
+ * numbers under way are bounded, and bounded apart, so that a crowd of sayings delays no
+ * heart-beat.
+ *
+ * Failures: the first makes a peer suspect, PEERS_AWAY_FAILURES in a row away; each moves on to its
+ * next address.  An answer by another id takes the address from the peer that was expected and is
+ * as good as any other proof for the one that answered.
+ *
+ * A peer that flaps, or that others call back to life again and again, is asked at ever longer
+ * intervals (peers_nudge).
+ */
+#include "peers_internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+
+struct greeting {
+	struct peers *peers;
+	struct peer *peer; /* one of these; NULL once it was removed */
+	struct candidate *candidate;
+	size_t *slots; /* that it is counted in */
+	char address[NODE_ADDRESS_SIZE];
+	struct transport_request *request;
+};
+
+/* What lasts longer after each failure. */
+static void
+back_off(struct peers *peers, struct greeted *greet)
+{
+	greet->back_off_ms =
+	    greet->back_off_ms == 0 ? peers->pace.again_ms : 2 * greet->back_off_ms;
+	if (greet->back_off_ms > peers->pace.again_max_ms)
+		greet->back_off_ms = peers->pace.again_max_ms;
+	greet->due_ms = clock_ms() + peers_jitter(peers, greet->back_off_ms);
+}
+
+/* Peers. */
+
+void
+peers_save(struct peers *peers, struct peer *peer)
+{
+	uint64_t now_ms = clock_ms();
+	char addresses[NODE_ADDRESSES_MAX * NODE_ADDRESS_SIZE] = "";
+	size_t len = 0;
+
+	if (!peer->is_unsaved && now_ms - peer->saved_ms < peers->pace.save_ms)
+		return;
+	peer->is_unsaved = false;
+	peer->saved_ms = now_ms;
+	for (size_t i = 0; i < peer->addresses.count; i++)
+		len += (size_t)snprintf(addresses + len, sizeof(addresses) - len, "%s%s",
+					i > 0 ? " " : "", peer->addresses.items[i]);
+
+	struct catalog_batch *batch = catalog_batch_new();
+	catalog_batch_peer(batch, &(struct catalog_peer){
+				      .id = peer->id,
+				      .name = peer->name,
+				      .addresses = addresses,
+				      .heard_wall_ms = peer->heard_wall_ms,
+				  });
+	catalog_submit(peers->catalog, batch, NULL, NULL);
+}
+
+void
+peers_heard(struct peers *peers, struct peer *peer)
+{
+	(void)peers;
+	peer->heard_ms = clock_ms();
+	peer->heard_wall_ms = clock_wall_ms();
+	peer->silent_ms = (int64_t)peer->heard_ms;
+}
+
+void
+peers_lose(struct peers *peers, struct peer *peer, uint64_t again_ms)
+{
+	uint64_t now_ms = clock_ms();
+
+	peer->flaps = now_ms - peer->turned_ms < peers->pace.again_max_ms ? peer->flaps + 1 : 0;
+	peer->state = PEER_AWAY;
+	peer->turned_ms = now_ms;
+	peer->greet.back_off_ms = again_ms;
+	peer->greet.due_ms = now_ms + peers_jitter(peers, again_ms);
+	peers_tell_event(peers, EVENT_PEER_AWAY, peer);
+	peers_changed(peers, peer);
+}
+
+void
+peers_nudge(struct peers *peers, struct peer *peer)
+{
+	const struct peers_pace *pace = &peers->pace;
+	uint64_t now_ms = clock_ms();
+	uint64_t due_ms = peer->greet.begun_ms + pace->again_ms;
+
+	if (peer->state == PEER_HERE)
+		return;
+	if (peer->state == PEER_AWAY && peer->turned_ms > 0) {
+		uint64_t wait_ms = peer->flaps < 16 ? pace->again_ms << peer->flaps : UINT64_MAX;
+
+		if (wait_ms > pace->again_max_ms)
+			wait_ms = pace->again_max_ms;
+		if (due_ms < peer->turned_ms + wait_ms)
+			due_ms = peer->turned_ms + wait_ms;
+	}
+	if (due_ms < now_ms)
+		due_ms = now_ms;
+	if (due_ms < peer->greet.due_ms)
+		peer->greet.due_ms = due_ms;
+}
+
+static void
+peer_failed(struct peers *peers, struct peer *peer)
+{
+	struct greeted *greet = &peer->greet;
+
+	peer->failures++;
+	greet->at++;
+	if (peer->state == PEER_AWAY) {
+		back_off(peers, greet);
+		return;
+	}
+	if (peer->failures >= PEERS_AWAY_FAILURES) {
+		peers_lose(peers, peer, peers->pace.again_ms);
+		return;
+	}
+	greet->due_ms = clock_ms() + peers->pace.again_ms;
+	if (peer->state == PEER_HERE) {
+		peer->state = PEER_SUSPECT;
+		peers_changed(peers, peer);
+	}
+}
+
+/* Its addresses are now the one that answered and those that it claims.  True if that is news. */
+static bool
+take_addresses(struct peer *peer, const char *address, const struct node_record *theirs)
+{
+	char host[NODE_ADDRESS_SIZE];
+	struct addresses claimed, now = { 0 };
+
+	address_host(address, host);
+	addresses_claimed(theirs, host, &claimed);
+	/* What works is not given up for what somebody else said. */
+	if (peer->state == PEER_HERE && peer->addresses.count > 0)
+		addresses_add(&now, peer->addresses.items[0]);
+	addresses_add(&now, address);
+	for (size_t i = 0; i < claimed.count; i++)
+		addresses_add(&now, claimed.items[i]);
+	if (memcmp(&now, &peer->addresses, sizeof(now)) == 0)
+		return false;
+	peer->addresses = now;
+	return true;
+}
+
+static bool
+take_names(struct peer *peer, const struct node_record *theirs)
+{
+	bool is_new =
+	    strcmp(peer->name, theirs->name) != 0 || strcmp(peer->version, theirs->version) != 0;
+
+	snprintf(peer->name, sizeof(peer->name), "%s", theirs->name);
+	snprintf(peer->version, sizeof(peer->version), "%s", theirs->version);
+	return is_new;
+}
+
+/* Those that others know are worth a try, if we do not see them ourselves. */
+static void
+take_known(struct peers *peers, const char *address, const struct transport_greeting *greeting)
+{
+	char host[NODE_ADDRESS_SIZE];
+
+	address_host(address, host);
+	for (size_t i = 0; i < greeting->known_count && i < NODE_KNOWN_MAX; i++) {
+		const struct node_record *known = &greeting->known[i];
+		struct peer *peer = peers_lookup(peers, known->id);
+		struct addresses claimed;
+
+		if (strcmp(known->id, peers->self.id) == 0)
+			continue;
+		if (peer != NULL)
+			peers_nudge(peers, peer);
+		addresses_claimed(known, host, &claimed);
+		if ((peer == NULL || peer->state == PEER_AWAY) && claimed.count > 0)
+			peers_add_candidate(peers, known->id, host, &claimed);
+	}
+}
+
+/* The peer answered at this address. */
+static void
+peer_answered(struct peers *peers, struct peer *peer, const char *address,
+	      const struct transport_greeting *greeting)
+{
+	const struct node_record *theirs = greeting->theirs;
+	enum peer_state was = peer->state;
+	bool is_new = take_addresses(peer, address, theirs);
+
+	is_new = take_names(peer, theirs) || is_new;
+	peer->file_count = theirs->file_count;
+	peer->byte_count = theirs->byte_count;
+	peer->round_trip_us =
+	    peer->round_trip_us == 0
+		? greeting->round_trip_us
+		: (uint32_t)((7 * (uint64_t)peer->round_trip_us + greeting->round_trip_us) / 8);
+	peers_heard(peers, peer);
+	peer->state = PEER_HERE;
+	peer->failures = 0;
+	peer->greet.back_off_ms = 0;
+	peer->greet.at = 0;
+	peer->greet.due_ms =
+	    clock_ms() + peers_jitter(peers, peers->config->network_heartbeat_s * 1000ull);
+	if (is_new || was == PEER_AWAY) {
+		peer->is_unsaved = true;
+		peers->generation++;
+	}
+	peers_save(peers, peer);
+	if (was == PEER_AWAY) {
+		peer->turned_ms = clock_ms();
+		peer->told_generation = 0;
+		peers_tell_event(peers, EVENT_PEER_HERE, peer);
+	}
+	peers_news(peers, peer, theirs->epoch, theirs->seq, true);
+	take_known(peers, address, greeting);
+	if (is_new || was != PEER_HERE)
+		peers_changed(peers, peer);
+}
+
+/* Whoever answered becomes known.  False if that is ourselves, or there is no room. */
+static bool
+adopt(struct peers *peers, const char *address, const struct transport_greeting *greeting)
+{
+	const char *id = greeting->theirs->id;
+
+	if (strcmp(id, peers->self.id) == 0)
+		return false;
+	struct peer *peer = peers_lookup(peers, id);
+	if (peer == NULL)
+		peer = peers_add(peers, id);
+	if (peer == NULL) {
+		log_debug("%s is not remembered: %d peers are known already", address, PEERS_MAX);
+		return false;
+	}
+	peer_answered(peers, peer, address, greeting);
+	return true;
+}
+
+/* Candidates. */
+
+static void
+candidate_failed(struct peers *peers, struct candidate *candidate)
+{
+	struct greeted *greet = &candidate->greet;
+
+	if (++greet->at % candidate->addresses.count != 0) {
+		greet->due_ms = clock_ms();
+		return;
+	}
+	candidate->tries++;
+	if (!candidate->is_seed && candidate->tries >= PEERS_CANDIDATE_TRIES)
+		peers_remove_candidate(peers, candidate);
+	else
+		back_off(peers, greet);
+}
+
+static void
+candidate_answered(struct peers *peers, struct candidate *candidate, const char *address,
+		   const struct transport_greeting *greeting)
+{
+	const char *id = greeting->theirs->id;
+	bool is_adopted = adopt(peers, address, greeting);
+
+	if (!candidate->is_seed) {
+		peers_remove_candidate(peers, candidate);
+		return;
+	}
+	candidate->is_self = strcmp(id, peers->self.id) == 0;
+	candidate->is_reached = is_adopted;
+	snprintf(candidate->id, sizeof(candidate->id), "%s", id);
+	if (!candidate->is_self && !is_adopted) {
+		back_off(peers, &candidate->greet);
+		return;
+	}
+	candidate->greet.back_off_ms = 0;
+	candidate->greet.due_ms = PEERS_NEVER;
+}
+
+static struct candidate *
+find_seed(const struct peers *peers, const char *address)
+{
+	for (size_t i = 0; i < peers->candidate_count; i++)
+		if (peers->candidates[i]->is_seed &&
+		    strcmp(peers->candidates[i]->addresses.items[0], address) == 0)
+			return peers->candidates[i];
+	return NULL;
+}
+
+static void
+add_seed(struct peers *peers, const char *address)
+{
+	struct error err;
+
+	if (find_seed(peers, address) != NULL)
+		return;
+	if (node_address_check(address, &err) != P2P_OK) {
+		log_warn("Seed is ignored: %s", err.text);
+		return;
+	}
+	struct candidate *candidate = mem_zero(1, sizeof(*candidate));
+	candidate->is_seed = true;
+	addresses_add(&candidate->addresses, address);
+	peers->candidates[peers->candidate_count++] = candidate;
+}
+
+static bool
+is_listed(const struct config_list *list, const char *item)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (strcmp(list->items[i], item) == 0)
+			return true;
+	return false;
+}
+
+void
+peers_set_seeds(struct peers *peers, const struct config_list *seeds)
+{
+	/* First out, then in: so there is always room. */
+	for (size_t i = peers->candidate_count; i-- > 0;) {
+		struct candidate *candidate = peers->candidates[i];
+
+		if (!candidate->is_seed || is_listed(seeds, candidate->addresses.items[0]))
+			continue;
+		if (candidate->greet.greeting != NULL)
+			candidate->greet.greeting->candidate = NULL;
+		candidate->greet.greeting = NULL;
+		peers_remove_candidate(peers, candidate);
+	}
+	for (size_t i = 0; i < seeds->count; i++)
+		add_seed(peers, seeds->items[i]);
+}
+
+void
+peers_seeds_lost(struct peers *peers, const char *id)
+{
+	for (size_t i = 0; i < peers->candidate_count; i++) {
+		struct candidate *candidate = peers->candidates[i];
+
+		if (!candidate->is_reached || strcmp(candidate->id, id) != 0)
+			continue;
+		candidate->is_reached = false;
+		back_off(peers, &candidate->greet);
+	}
+}
+
+/* The sending. */
+
+static void
+on_greeted(void *arg, int code, const struct error *err, const struct transport_greeting *answer)
+{
+	struct greeting *greeting = arg;
+	struct peers *peers = greeting->peers;
+	struct peer *peer = greeting->peer;
+	struct candidate *candidate = greeting->candidate;
+	char address[NODE_ADDRESS_SIZE];
+
+	memcpy(address, greeting->address, sizeof(address));
+	--*greeting->slots;
+	peers->requests--;
+	free(greeting);
+	if (peer != NULL)
+		peer->greet.greeting = NULL;
+	if (candidate != NULL)
+		candidate->greet.greeting = NULL;
+	if (peers->is_stopping)
+		return;
+	if (code != P2P_OK)
+		log_debug("Greeting failed: %s", err->text);
+
+	if (peer != NULL && code == P2P_OK && strcmp(answer->theirs->id, peer->id) == 0) {
+		peer_answered(peers, peer, address, answer);
+	} else if (peer != NULL) {
+		if (code == P2P_OK)
+			addresses_remove(&peer->addresses, address);
+		peer_failed(peers, peer);
+		if (code == P2P_OK)
+			adopt(peers, address, answer);
+	} else if (candidate != NULL && code == P2P_OK) {
+		candidate_answered(peers, candidate, address, answer);
+	} else if (candidate != NULL) {
+		candidate_failed(peers, candidate);
+	}
+	peers_arm(peers);
+}
+
+static void
+greet(struct peers *peers, struct peer *peer, struct candidate *candidate)
+{
+	struct greeted *greet = peer != NULL ? &peer->greet : &candidate->greet;
+	const struct addresses *addresses = peer != NULL ? &peer->addresses : &candidate->addresses;
+	struct greeting *greeting = mem_zero(1, sizeof(*greeting));
+	struct node_record mine;
+
+	greeting->peers = peers;
+	greeting->peer = peer;
+	greeting->candidate = candidate;
+	greeting->slots =
+	    peer != NULL && peer->state != PEER_AWAY ? &peers->greetings : &peers->tries;
+	memcpy(greeting->address, addresses->items[greet->at % addresses->count],
+	       NODE_ADDRESS_SIZE);
+	++*greeting->slots;
+	peers->requests++;
+	greet->greeting = greeting;
+	greet->begun_ms = clock_ms();
+	greet->due_ms = PEERS_NEVER;
+	peers_self(peers, &mine);
+	greeting->request = peers->transport->ops->greet(peers->transport, greeting->address, &mine,
+							 on_greeted, greeting);
+}
+
+static bool
+peer_can_go(const struct peers *peers, const struct peer *peer)
+{
+	bool has_slot = peer->state == PEER_AWAY ? peers->tries < PEERS_TRIES_MAX
+						 : peers->greetings < PEERS_GREETINGS_MAX;
+
+	return has_slot && peer->greet.greeting == NULL && peer->addresses.count > 0;
+}
+
+static bool
+candidate_can_go(const struct peers *peers, const struct candidate *candidate)
+{
+	return peers->tries < PEERS_TRIES_MAX && candidate->greet.greeting == NULL;
+}
+
+void
+peers_greet_due(struct peers *peers, uint64_t now_ms)
+{
+	for (size_t i = 0; i < peers->count; i++)
+		if (peers->all[i]->greet.due_ms <= now_ms && peer_can_go(peers, peers->all[i]))
+			greet(peers, peers->all[i], NULL);
+	for (size_t i = 0; i < peers->candidate_count; i++)
+		if (peers->candidates[i]->greet.due_ms <= now_ms &&
+		    candidate_can_go(peers, peers->candidates[i]))
+			greet(peers, NULL, peers->candidates[i]);
+}
+
+uint64_t
+peers_greet_next(const struct peers *peers)
+{
+	uint64_t next_ms = PEERS_NEVER;
+
+	for (size_t i = 0; i < peers->count; i++)
+		if (peers->all[i]->greet.due_ms < next_ms && peer_can_go(peers, peers->all[i]))
+			next_ms = peers->all[i]->greet.due_ms;
+	for (size_t i = 0; i < peers->candidate_count; i++)
+		if (peers->candidates[i]->greet.due_ms < next_ms &&
+		    candidate_can_go(peers, peers->candidates[i]))
+			next_ms = peers->candidates[i]->greet.due_ms;
+	return next_ms;
+}

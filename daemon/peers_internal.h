@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * peers_internal.h - what the files of peers share, and nobody else.  Mind's thread.
+ *
+ * peers.c	  the door: life cycle, the one timer, what others ask
+ * peers_table.c  peers and candidates, and their addresses; no I/O
+ * peers_greet.c  greetings: who is here
+ * peers_pull.c	  catalogs and notices: what they have
+ */
+#ifndef P2PD_PEERS_INTERNAL_H
+#define P2PD_PEERS_INTERNAL_H
+
+#include "peers.h"
+
+#define PEERS_BUCKETS		1024	/* of the table of ids */
+#define PEERS_CANDIDATES_MAX	1000	/* addresses to be tried, at once */
+#define PEERS_CANDIDATES_HOST	256	/* of those, on the word of one host */
+#define PEERS_CANDIDATE_TRIES	3	/* rounds through its addresses; then dropped unless a seed */
+#define PEERS_GREETINGS_MAX	64	/* under way to peers that are here or suspect */
+#define PEERS_TRIES_MAX		16	/* under way to others */
+#define PEERS_PULLS_MAX		4	/* under way in all */
+#define PEERS_AWAY_FAILURES	3	/* in a row make a peer away */
+#define PEERS_NEVER		UINT64_MAX
+
+/* Every wait that is no setting; tests shorten them. */
+struct peers_pace {
+	uint64_t again_ms;		/* after a failed greeting of a peer that was here; first step of the back-off */
+	uint64_t again_max_ms;		/* its last step */
+	uint64_t tell_ms;		/* in which own changes are gathered */
+	uint64_t quiet_ms;		/* after a notice that brought nothing */
+	uint64_t resync_ms;		/* between two beginnings anew of one catalog, and after a bad page */
+	uint64_t save_ms;		/* between two rememberings of when a peer was heard */
+	uint64_t told_ms;		/* after which a peer is told again whom we know */
+	uint64_t stop_ms;		/* for all good-byes */
+	uint64_t grace_ms;		/* that a remembered peer has at least to show up */
+};
+extern const struct peers_pace peers_usual_pace;
+
+struct addresses {
+	size_t count;
+	char items[NODE_ADDRESSES_MAX][NODE_ADDRESS_SIZE];
+};
+
+/* What drives one greeting at a time. */
+struct greeted {
+	uint64_t due_ms;		/* PEERS_NEVER: not of itself */
+	uint64_t back_off_ms;
+	uint64_t begun_ms;		/* when the last one began */
+	size_t at;			/* address to be tried next, modulo count */
+	struct greeting *greeting;	/* under way, or NULL */
+};
+
+struct peer {
+	char id[PEER_ID_SIZE];
+	char name[NODE_NAME_SIZE];
+	char version[NODE_VERSION_SIZE];
+	struct addresses addresses;	/* the one that answered last is first */
+	enum peer_state state;
+	struct greeted greet;
+	unsigned failures;		/* in a row */
+	unsigned flaps;			/* times in a row that it came and soon went */
+	uint64_t turned_ms;		/* when it last came or went */
+	uint32_t round_trip_us;
+	uint64_t file_count, byte_count;
+	uint64_t heard_ms;		/* PEERS_NEVER: not in this run */
+	int64_t heard_wall_ms;
+	int64_t silent_ms;		/* on the monotonic clock since when; before our start: less than 0 */
+	uint64_t saved_ms;		/* when it was last remembered */
+	bool is_unsaved;		/* something worth remembering changed */
+	uint64_t told_ms, told_generation;	/* when, and as of when, it was told whom we know */
+
+	/* Its catalog: how far we have it, and what is to be done. */
+	uint64_t epoch, seq;
+	bool pull_wanted;
+	uint64_t wanted_epoch, wanted_seq;
+	uint64_t pull_after_ms;		/* not before */
+	uint64_t quiet_until_ms;	/* notices wait until */
+	uint64_t hold_until_ms;		/* everything waits until, after pages that made no sense */
+	uint64_t resync_ms;		/* when it last began anew; 0: never */
+	struct pull *pull;		/* under way, the commit included */
+	/* Notices to it. */
+	struct telling *telling;	/* under way */
+	bool tell_again;
+	struct telling *leaving;	/* our good-bye, under way */
+
+	struct peer *next_same;		/* in its bucket */
+};
+
+/* Addresses at which somebody may be: a seed, or what was said of a peer by itself or by others. */
+struct candidate {
+	char id[PEER_ID_SIZE];		/* who is expected, "": anybody; of a seed: who answered */
+	char said_by[NODE_ADDRESS_SIZE];	/* the host that said so */
+	bool is_seed, is_self, is_reached;
+	unsigned tries;
+	struct addresses addresses;
+	struct greeted greet;
+};
+
+struct peers {
+	struct loop *loop;
+	struct transport *transport;
+	struct catalog *catalog;
+	struct events *events;
+	struct config *config;		/* a reference */
+	struct node_record self;
+	struct peers_pace pace;
+	void (*on_change)(void *arg, const char *id, enum peer_state state);
+	void *on_change_arg;
+
+	struct peer *all[PEERS_MAX];
+	size_t count;
+	struct peer *buckets[PEERS_BUCKETS];
+	struct candidate *candidates[PEERS_CANDIDATES_MAX + CONFIG_LIST_MAX];	/* seeds have their room */
+	size_t candidate_count;
+	uint64_t generation;		/* moves when somebody came, or has other addresses */
+	uint64_t random;
+
+	struct loop_timer *timer;
+	uint64_t tell_due_ms;
+	bool is_started, is_stopping;
+	size_t greetings, tries, pulls;	/* under way, by limit */
+	size_t requests;		/* of the transport, in all */
+	size_t pull_at;			/* where the search for the next pull begins */
+	struct commit *commits;		/* that the catalog will answer */
+	size_t leavings;
+	loop_fn stopped;
+	void *stopped_arg;
+};
+
+/* peers.c */
+void	peers_arm(struct peers *peers);				/* sets the timer for the next due moment */
+uint64_t peers_jitter(struct peers *peers, uint64_t ms);	/* +-20 % */
+void	peers_tell_event(struct peers *peers, enum event_kind kind, const struct peer *peer);
+void	peers_changed(struct peers *peers, const struct peer *peer);
+
+/* peers_table.c */
+bool	addresses_have(const struct addresses *addresses, const char *address);
+void	addresses_add(struct addresses *addresses, const char *address);	/* at the end, if new and there is room */
+void	addresses_prefer(struct addresses *addresses, const char *address);	/* to the front; the last falls off */
+void	addresses_remove(struct addresses *addresses, const char *address);
+/* The host of an address without brackets; false if there is none. */
+bool	address_host(const char *address, char ret_host[NODE_ADDRESS_SIZE]);
+bool	addresses_have_host(const struct addresses *addresses, const char *host);
+/* What `theirs` claims, as seen from where it came: wildcards become `from_host`; loopback is believed only from loopback. */
+void	addresses_claimed(const struct node_record *theirs, const char *from_host, struct addresses *ret);
+struct peer *peers_lookup(const struct peers *peers, const char *id);
+struct peer *peers_add(struct peers *peers, const char *id);	/* NULL when full */
+void	peers_remove(struct peers *peers, struct peer *peer);	/* nothing may be under way */
+/* NULL if there is no room.  One of the same id and host is only given other addresses. */
+struct candidate *peers_add_candidate(struct peers *peers, const char *id, const char *said_by,
+	    const struct addresses *addresses);
+void	peers_remove_candidate(struct peers *peers, struct candidate *candidate);
+void	peers_record(const struct peer *peer, struct node_record *ret);
+
+/* peers_greet.c */
+void	peers_greet_due(struct peers *peers, uint64_t now_ms);
+uint64_t peers_greet_next(const struct peers *peers);		/* when the next is due */
+void	peers_nudge(struct peers *peers, struct peer *peer);	/* somebody says that it is back; the caller arms */
+void	peers_heard(struct peers *peers, struct peer *peer);	/* it spoke to us */
+void	peers_lose(struct peers *peers, struct peer *peer, uint64_t again_ms);	/* it is away now */
+void	peers_set_seeds(struct peers *peers, const struct config_list *seeds);
+void	peers_seeds_lost(struct peers *peers, const char *id);	/* this peer is forgotten: try seeds that led to it */
+void	peers_save(struct peers *peers, struct peer *peer);
+
+/* peers_pull.c */
+/* Its catalog is said to be at (epoch, seq): by itself in an answer to us, or by a message that anybody may have sent. */
+void	peers_news(struct peers *peers, struct peer *peer, uint64_t epoch, uint64_t seq, bool is_answer);
+void	peers_pull_due(struct peers *peers, uint64_t now_ms);
+uint64_t peers_pull_next(const struct peers *peers);
+void	peers_tell_due(struct peers *peers, uint64_t now_ms);
+void	peers_leave_all(struct peers *peers);
+void	peers_drop_commits(struct peers *peers);
+
+#endif

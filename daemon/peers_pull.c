@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * peers_pull.c - catalogs and notices: what the others have.
+ *
+ * Whenever a peer is said to be at another (epoch, seq) than what we have of it, its catalog is
+ * pulled from itself, page by page; each page goes to the scribe, and only after its commit is the
+ * next one asked for.  So a pull holds one page in memory, and what it brought is never lost. After
+ * each page the turn goes to the next peer that waits, so that an endless catalog delays only
+ * itself.
+ *
+ * Who may make us pull: the peer's own answer, at once.  A notice or registration may come from
+ * anybody, so if the pull it led to brought nothing, the next ones wait for pace.quiet_ms; genuine
+ * news are pulled at once.  A page that makes no sense, or a catalog that begins anew twice in
+ * pace.resync_ms, holds everything up until that has passed.
+ *
+ * A failed pull is not repeated: the next heart-beat says again where the peer is.
+ *
+ * Own changes are told to all that are here, one message at a time to each; a message that fails is
+ * lost and the heart-beat mends it.
+ */
+#include "peers_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+#include "metrics.h"
+
+struct pull {
+	struct peers *peers;
+	struct peer *peer;
+	uint64_t epoch, since;     /* asked for */
+	uint64_t to_epoch, to_seq; /* where the page leads */
+	bool has_more;
+	struct transport_request *request;
+};
+
+/* A page with the scribe.  Outlives peers if need be, which then takes its name out. */
+struct commit {
+	struct peers *peers;
+	struct pull *pull;
+	struct commit *next;
+};
+
+struct telling {
+	struct peers *peers;
+	struct peer *peer;
+};
+
+/* When to pull. */
+
+static void
+want(struct peers *peers, struct peer *peer, uint64_t after_ms)
+{
+	if (after_ms < peer->hold_until_ms)
+		after_ms = peer->hold_until_ms;
+	if (!peer->pull_wanted || after_ms < peer->pull_after_ms)
+		peer->pull_after_ms = after_ms;
+	peer->pull_wanted = true;
+	peers_arm(peers);
+}
+
+static bool
+is_had(const struct peer *peer, uint64_t epoch, uint64_t seq)
+{
+	return epoch == peer->epoch && seq <= peer->seq;
+}
+
+void
+peers_news(struct peers *peers, struct peer *peer, uint64_t epoch, uint64_t seq, bool is_answer)
+{
+	uint64_t now_ms = clock_ms();
+
+	if (epoch == 0 || is_had(peer, epoch, seq))
+		return;
+	peer->wanted_epoch = epoch;
+	peer->wanted_seq = seq;
+	want(peers, peer,
+	     is_answer || now_ms > peer->quiet_until_ms ? now_ms : peer->quiet_until_ms);
+}
+
+/* Its catalog begins anew.  False if it did so a moment ago: then not before resync_ms. */
+static bool
+may_resync(struct peers *peers, struct peer *peer)
+{
+	uint64_t now_ms = clock_ms();
+
+	if (peer->resync_ms != 0 && now_ms - peer->resync_ms < peers->pace.resync_ms) {
+		peer->hold_until_ms = peer->resync_ms + peers->pace.resync_ms;
+		return false;
+	}
+	peer->resync_ms = now_ms;
+	return true;
+}
+
+/* Pulling. */
+
+static void
+end_pull(struct pull *pull)
+{
+	pull->peer->pull = NULL;
+	pull->peers->pulls--;
+	free(pull);
+}
+
+static void
+hold(struct peers *peers, struct peer *peer, const char *why)
+{
+	log_warn("The catalog of peer %s is not taken for %u s: %s", peer->id,
+		 (unsigned)(peers->pace.resync_ms / 1000), why);
+	peer->hold_until_ms = clock_ms() + peers->pace.resync_ms;
+	peer->pull_wanted = false;
+}
+
+static void
+on_committed(void *arg, int code)
+{
+	struct commit *commit = arg;
+	struct peers *peers = commit->peers;
+	struct pull *pull = commit->pull;
+
+	if (peers == NULL) {
+		free(pull);
+		free(commit);
+		return;
+	}
+	struct peer *peer = pull->peer;
+	bool has_more = pull->has_more;
+
+	for (struct commit **at = &peers->commits; *at != NULL; at = &(*at)->next)
+		if (*at == commit) {
+			*at = commit->next;
+			break;
+		}
+	free(commit);
+	if (code == P2P_OK) {
+		peer->epoch = pull->to_epoch;
+		peer->seq = pull->to_seq;
+	}
+	end_pull(pull);
+
+	if (code == P2P_CONFLICT) {
+		/* The replica is not where we thought: all of it again. */
+		peer->epoch = peer->seq = 0;
+		may_resync(peers, peer);
+		want(peers, peer, clock_ms());
+	} else if (code != P2P_OK) {
+		hold(peers, peer, code_title(code));
+	} else if (has_more) {
+		want(peers, peer, clock_ms());
+	} else if (peer->pull_wanted && is_had(peer, peer->wanted_epoch, peer->wanted_seq)) {
+		peer->pull_wanted = false;
+	}
+	if (!peers->is_stopping)
+		peers_arm(peers);
+}
+
+static void
+submit(struct pull *pull, struct change_page *page)
+{
+	struct peers *peers = pull->peers;
+	struct catalog_batch *batch = catalog_batch_new();
+	struct commit *commit = mem_zero(1, sizeof(*commit));
+
+	pull->to_epoch = page->epoch;
+	pull->to_seq = page->through;
+	pull->has_more = page->through < page->head;
+	pull->peer->file_count = page->file_count;
+	pull->peer->byte_count = page->byte_count;
+	*commit = (struct commit){ .peers = peers, .pull = pull, .next = peers->commits };
+	peers->commits = commit;
+	catalog_batch_page(batch, page);
+	catalog_submit(peers->catalog, batch, on_committed, commit);
+}
+
+/* Is this what was asked for?  What is in it is for the catalog to judge. */
+static bool
+fits(const struct pull *pull, const struct change_page *page)
+{
+	if (strcmp(page->peer, pull->peer->id) != 0 || page->epoch == 0 ||
+	    page->through < page->since || page->head < page->through)
+		return false;
+	/* One that leads nowhere and promises more would be asked for again for ever. */
+	if (page->through == page->since && page->head > page->through)
+		return false;
+	return page->is_reset ? page->since == 0
+			      : page->epoch == pull->epoch && page->since == pull->since;
+}
+
+/* Ends the pull unless the page goes to the scribe. */
+static void
+take_page(struct pull *pull, struct change_page *page)
+{
+	struct peers *peers = pull->peers;
+	struct peer *peer = pull->peer;
+
+	if (!fits(pull, page)) {
+		hold(peers, peer, "its page is not what was asked for");
+	} else if (!page->is_reset && page->through == page->since) {
+		peer->quiet_until_ms = clock_ms() + peers->pace.quiet_ms;
+		if (peer->pull_wanted && peer->pull_after_ms < peer->quiet_until_ms)
+			peer->pull_after_ms = peer->quiet_until_ms;
+	} else if (page->is_reset && peer->epoch != 0 && !may_resync(peers, peer)) {
+		want(peers, peer, peer->hold_until_ms);
+	} else {
+		submit(pull, page);
+		return;
+	}
+	change_page_free(page);
+	end_pull(pull);
+}
+
+static void
+on_page(void *arg, int code, const struct error *err, struct change_page *page)
+{
+	struct pull *pull = arg;
+	struct peers *peers = pull->peers;
+
+	pull->request = NULL;
+	peers->requests--;
+	if (code == P2P_OK)
+		metrics_add(METRIC_PULLS, 1);
+	if (peers->is_stopping) {
+		change_page_free(page);
+		end_pull(pull);
+		return;
+	}
+	if (code == P2P_OK) {
+		take_page(pull, page);
+	} else {
+		if (code == P2P_BAD_ANSWER)
+			hold(peers, pull->peer, err->text);
+		end_pull(pull);
+	}
+	peers_arm(peers);
+}
+
+static void
+start_pull(struct peers *peers, struct peer *peer)
+{
+	struct pull *pull = mem_zero(1, sizeof(*pull));
+
+	*pull =
+	    (struct pull){ .peers = peers, .peer = peer, .epoch = peer->epoch, .since = peer->seq };
+	peer->pull = pull;
+	peer->pull_wanted = false;
+	peers->pulls++;
+	peers->requests++;
+	pull->request =
+	    peers->transport->ops->pull(peers->transport, peer->addresses.items[0], peer->id,
+					pull->epoch, pull->since, CHANGE_PAGE_MAX, on_page, pull);
+}
+
+static bool
+can_pull(const struct peers *peers, const struct peer *peer)
+{
+	return peer->pull_wanted && peer->pull == NULL && peer->state != PEER_AWAY &&
+	       peer->addresses.count > 0 && peers->pulls < PEERS_PULLS_MAX;
+}
+
+void
+peers_pull_due(struct peers *peers, uint64_t now_ms)
+{
+	size_t count = peers->count, from = peers->pull_at;
+
+	for (size_t i = 0; i < count && peers->pulls < PEERS_PULLS_MAX; i++) {
+		size_t at = (from + i) % count;
+		struct peer *peer = peers->all[at];
+
+		if (!can_pull(peers, peer) || peer->pull_after_ms > now_ms)
+			continue;
+		start_pull(peers, peer);
+		peers->pull_at = at + 1;
+	}
+}
+
+uint64_t
+peers_pull_next(const struct peers *peers)
+{
+	uint64_t next_ms = PEERS_NEVER;
+
+	for (size_t i = 0; i < peers->count; i++)
+		if (can_pull(peers, peers->all[i]) && peers->all[i]->pull_after_ms < next_ms)
+			next_ms = peers->all[i]->pull_after_ms;
+	return next_ms;
+}
+
+void
+peers_drop_commits(struct peers *peers)
+{
+	for (struct commit *commit = peers->commits; commit != NULL; commit = commit->next) {
+		commit->peers = NULL;
+		commit->pull->peer->pull = NULL;
+	}
+	peers->commits = NULL;
+}
+
+/* Telling. */
+
+static void tell(struct peers *peers, struct peer *peer);
+
+static void
+on_told(void *arg, int code, const struct error *err)
+{
+	struct telling *telling = arg;
+	struct peers *peers = telling->peers;
+	struct peer *peer = telling->peer;
+
+	(void)code;
+	(void)err;
+	free(telling);
+	peers->requests--;
+	peer->telling = NULL;
+	if (peer->tell_again && !peers->is_stopping)
+		tell(peers, peer);
+}
+
+static void
+tell(struct peers *peers, struct peer *peer)
+{
+	struct catalog_head head;
+	struct notice notice;
+
+	peer->tell_again = peer->telling != NULL;
+	if (peer->telling != NULL || peer->state != PEER_HERE || peer->addresses.count == 0)
+		return;
+	catalog_head(peers->catalog, &head);
+	notice = (struct notice){ .epoch = head.epoch, .seq = head.seq };
+	memcpy(notice.peer, peers->self.id, sizeof(notice.peer));
+	peer->telling = mem_zero(1, sizeof(*peer->telling));
+	*peer->telling = (struct telling){ .peers = peers, .peer = peer };
+	peers->requests++;
+	metrics_add(METRIC_NOTICES_OUT, 1);
+	peers->transport->ops->notify(peers->transport, peer->addresses.items[0], &notice, on_told,
+				      peer->telling);
+}
+
+void
+peers_tell_due(struct peers *peers, uint64_t now_ms)
+{
+	if (peers->tell_due_ms > now_ms)
+		return;
+	peers->tell_due_ms = PEERS_NEVER;
+	for (size_t i = 0; i < peers->count; i++)
+		tell(peers, peers->all[i]);
+}
+
+static void
+on_left(void *arg, int code, const struct error *err)
+{
+	struct telling *telling = arg;
+	struct peers *peers = telling->peers;
+
+	(void)code;
+	(void)err;
+	telling->peer->leaving = NULL;
+	free(telling);
+	peers->requests--;
+	/* The timer is what calls peers_stop()'s done; the last answer makes it due. */
+	if (--peers->leavings == 0 && peers->stopped != NULL)
+		loop_timer_start(peers->timer, 0);
+}
+
+void
+peers_leave_all(struct peers *peers)
+{
+	for (size_t i = 0; i < peers->count; i++) {
+		struct peer *peer = peers->all[i];
+
+		if (peer->state == PEER_AWAY || peer->addresses.count == 0)
+			continue;
+		peer->leaving = mem_zero(1, sizeof(*peer->leaving));
+		*peer->leaving = (struct telling){ .peers = peers, .peer = peer };
+		peers->leavings++;
+		peers->requests++;
+		peers->transport->ops->leave(peers->transport, peer->addresses.items[0],
+					     peers->self.id, on_left, peer->leaving);
+	}
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * peers_table.c - peers and candidates, and their addresses.
+ *
+ * A peer is somebody who answered a greeting with this id, now or in an earlier run.  A candidate
+ * is a saying: "somebody, or this id, is at these addresses".  The two are kept apart so that
+ * nobody can put an address under another's name or crowd out a peer that is here: a saying only
+ * leads to a greeting, and what answers becomes, or improves, a peer.
+ *
+ * Both tables are bounded, and of the candidates each host that says things has a bounded part.  A
+ * saying of the same id by the same host replaces the earlier one.
+ */
+#include "peers_internal.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem.h"
+
+/* Addresses. */
+
+static size_t
+index_of(const struct addresses *addresses, const char *address)
+{
+	size_t i = 0;
+
+	while (i < addresses->count && strcmp(addresses->items[i], address) != 0)
+		i++;
+	return i;
+}
+
+bool
+addresses_have(const struct addresses *addresses, const char *address)
+{
+	return index_of(addresses, address) < addresses->count;
+}
+
+void
+addresses_add(struct addresses *addresses, const char *address)
+{
+	if (addresses_have(addresses, address) || addresses->count == NODE_ADDRESSES_MAX)
+		return;
+	snprintf(addresses->items[addresses->count++], NODE_ADDRESS_SIZE, "%s", address);
+}
+
+void
+addresses_remove(struct addresses *addresses, const char *address)
+{
+	size_t at = index_of(addresses, address);
+
+	if (at == addresses->count)
+		return;
+	addresses->count--;
+	memmove(addresses->items[at], addresses->items[at + 1],
+		(addresses->count - at) * sizeof(addresses->items[0]));
+}
+
+void
+addresses_prefer(struct addresses *addresses, const char *address)
+{
+	char kept[NODE_ADDRESS_SIZE]; /* `address` may be one of the items */
+
+	snprintf(kept, sizeof(kept), "%s", address);
+	addresses_remove(addresses, kept);
+	if (addresses->count == NODE_ADDRESSES_MAX)
+		addresses->count--;
+	memmove(addresses->items[1], addresses->items[0],
+		addresses->count * sizeof(addresses->items[0]));
+	addresses->count++;
+	memcpy(addresses->items[0], kept, sizeof(kept));
+}
+
+/* The host and the port behind it. */
+static bool
+split(const char *address, char ret_host[NODE_ADDRESS_SIZE], const char **ret_port)
+{
+	const char *begin = strstr(address, "://");
+	const char *colon = strrchr(address, ':');
+
+	if (begin == NULL || colon <= begin + 3)
+		return false;
+	begin += 3;
+	const char *stop = colon;
+	if (*begin == '[' && stop[-1] == ']') {
+		begin++;
+		stop--;
+	}
+	snprintf(ret_host, NODE_ADDRESS_SIZE, "%.*s", (int)(stop - begin), begin);
+	*ret_port = colon + 1;
+	return true;
+}
+
+bool
+address_host(const char *address, char ret_host[NODE_ADDRESS_SIZE])
+{
+	const char *ignored;
+
+	return split(address, ret_host, &ignored);
+}
+
+bool
+addresses_have_host(const struct addresses *addresses, const char *host)
+{
+	char theirs[NODE_ADDRESS_SIZE];
+
+	for (size_t i = 0; i < addresses->count; i++)
+		if (address_host(addresses->items[i], theirs) && strcmp(theirs, host) == 0)
+			return true;
+	return false;
+}
+
+static bool
+is_wildcard(const char *host)
+{
+	struct in_addr four;
+	struct in6_addr six;
+
+	return (inet_pton(AF_INET, host, &four) == 1 && four.s_addr == INADDR_ANY) ||
+	       (inet_pton(AF_INET6, host, &six) == 1 && IN6_IS_ADDR_UNSPECIFIED(&six));
+}
+
+void
+addresses_claimed(const struct node_record *theirs, const char *from_host, struct addresses *ret)
+{
+	bool is_near = config_is_loopback(from_host);
+
+	*ret = (struct addresses){ 0 };
+	for (size_t i = 0; i < theirs->address_count; i++) {
+		char host[NODE_ADDRESS_SIZE], address[NODE_ADDRESS_SIZE];
+		const char *port;
+
+		if (!split(theirs->addresses[i], host, &port))
+			continue;
+		if (is_wildcard(host))
+			node_address_make(from_host, (uint16_t)atoi(port), address);
+		else if (!is_near && config_is_loopback(host))
+			continue;
+		else
+			snprintf(address, sizeof(address), "%s", theirs->addresses[i]);
+		addresses_add(ret, address);
+	}
+}
+
+/* Peers. */
+
+static struct peer **
+bucket_of(const struct peers *peers, const char *id)
+{
+	uint32_t hash = 2166136261u; /* FNV-1a */
+
+	for (const char *c = id; *c != '\0'; c++)
+		hash = (hash ^ (unsigned char)*c) * 16777619u;
+	return (struct peer **)&peers->buckets[hash % PEERS_BUCKETS];
+}
+
+struct peer *
+peers_lookup(const struct peers *peers, const char *id)
+{
+	struct peer *peer = *bucket_of(peers, id);
+
+	while (peer != NULL && strcmp(peer->id, id) != 0)
+		peer = peer->next_same;
+	return peer;
+}
+
+struct peer *
+peers_add(struct peers *peers, const char *id)
+{
+	assert(peers_lookup(peers, id) == NULL);
+	if (peers->count == PEERS_MAX)
+		return NULL;
+
+	struct peer *peer = mem_zero(1, sizeof(*peer));
+	struct peer **bucket = bucket_of(peers, id);
+
+	snprintf(peer->id, sizeof(peer->id), "%s", id);
+	peer->state = PEER_AWAY;
+	peer->heard_ms = PEERS_NEVER;
+	peer->greet.due_ms = PEERS_NEVER;
+	peer->next_same = *bucket;
+	*bucket = peer;
+	peers->all[peers->count++] = peer;
+	return peer;
+}
+
+void
+peers_remove(struct peers *peers, struct peer *peer)
+{
+	assert(peer->greet.greeting == NULL && peer->pull == NULL && peer->telling == NULL &&
+	       peer->leaving == NULL);
+	for (struct peer **at = bucket_of(peers, peer->id); *at != NULL; at = &(*at)->next_same)
+		if (*at == peer) {
+			*at = peer->next_same;
+			break;
+		}
+	for (size_t i = 0; i < peers->count; i++)
+		if (peers->all[i] == peer) {
+			peers->all[i] = peers->all[--peers->count];
+			break;
+		}
+	free(peer);
+}
+
+void
+peers_record(const struct peer *peer, struct node_record *ret)
+{
+	*ret = (struct node_record){
+		.address_count = peer->addresses.count,
+		.epoch = peer->epoch,
+		.seq = peer->seq,
+		.file_count = peer->file_count,
+		.byte_count = peer->byte_count,
+	};
+	memcpy(ret->id, peer->id, sizeof(ret->id));
+	memcpy(ret->name, peer->name, sizeof(ret->name));
+	memcpy(ret->version, peer->version, sizeof(ret->version));
+	memcpy(ret->addresses, peer->addresses.items, sizeof(ret->addresses));
+}
+
+/* Candidates. */
+
+static struct candidate *
+find_candidate(const struct peers *peers, const char *id, const char *said_by, size_t *ret_said)
+{
+	struct candidate *found = NULL;
+
+	*ret_said = 0;
+	for (size_t i = 0; i < peers->candidate_count; i++) {
+		struct candidate *candidate = peers->candidates[i];
+
+		if (candidate->is_seed || strcmp(candidate->said_by, said_by) != 0)
+			continue;
+		++*ret_said;
+		if (strcmp(candidate->id, id) == 0)
+			found = candidate;
+	}
+	return found;
+}
+
+struct candidate *
+peers_add_candidate(struct peers *peers, const char *id, const char *said_by,
+		    const struct addresses *addresses)
+{
+	size_t said;
+	struct candidate *candidate = find_candidate(peers, id, said_by, &said);
+
+	if (candidate != NULL) {
+		candidate->addresses = *addresses;
+		return candidate;
+	}
+	if (peers->candidate_count >= PEERS_CANDIDATES_MAX || said >= PEERS_CANDIDATES_HOST)
+		return NULL;
+	candidate = mem_zero(1, sizeof(*candidate));
+	snprintf(candidate->id, sizeof(candidate->id), "%s", id);
+	snprintf(candidate->said_by, sizeof(candidate->said_by), "%s", said_by);
+	candidate->addresses = *addresses;
+	peers->candidates[peers->candidate_count++] = candidate;
+	return candidate;
+}
+
+void
+peers_remove_candidate(struct peers *peers, struct candidate *candidate)
+{
+	assert(candidate->greet.greeting == NULL);
+	for (size_t i = 0; i < peers->candidate_count; i++)
+		if (peers->candidates[i] == candidate) {
+			peers->candidates[i] = peers->candidates[--peers->candidate_count];
+			break;
+		}
+	free(candidate);
+}

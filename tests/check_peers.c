@@ -1,0 +1,714 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * check_peers.c - several peers in one process, with real catalogs, over a wire that does what the
+ * test wants.
+ */
+#include "peers_internal.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "catalog_kit.h"
+#include "clock.h"
+#include "mem.h"
+
+#define NODES   4
+#define WAIT_MS 10000
+
+struct node {
+	struct transport transport; /* first */
+	struct stage *stage;
+	char dir[256], host[32];
+	struct node_record self;
+	struct catalog *catalog;
+	struct events *events;
+	struct events_listener *listener;
+	struct config *config;
+	struct peers *peers;
+	bool is_down;                            /* answers nobody */
+	unsigned here, away, forgotten;          /* events */
+	unsigned greeted, pulled, noticed, left; /* requests that reached it */
+};
+
+struct stage {
+	struct loop *loop;
+	size_t count, asked; /* greetings sent by anybody */
+	struct node nodes[NODES];
+	struct node_record stranger; /* who answers at http://10.9.9.9:5001, if its id is set */
+};
+
+enum kind { GREET, LEAVE, NOTIFY, PULL };
+
+struct message {
+	struct node *from;
+	enum kind kind;
+	char address[NODE_ADDRESS_SIZE], peer[PEER_ID_SIZE];
+	struct node_record mine;
+	struct notice notice;
+	uint64_t epoch, since;
+	union {
+		transport_done_fn done;
+		transport_greet_fn greet;
+		transport_pull_fn pull;
+	} fn;
+	void *arg;
+};
+
+static struct node *
+node_at(struct stage *stage, const char *address)
+{
+	for (size_t i = 0; i < stage->count; i++)
+		if (strcmp(stage->nodes[i].self.addresses[0], address) == 0 &&
+		    !stage->nodes[i].is_down)
+			return &stage->nodes[i];
+	return NULL;
+}
+
+static int
+answer_greeting(struct message *message, struct node *to, struct error *err)
+{
+	struct node_record theirs, *known = NULL;
+	struct transport_greeting greeting = { .theirs = &theirs, .round_trip_us = 100 };
+
+	to->greeted++;
+	if (strcmp(message->mine.id, to->self.id) != 0) {
+		int code = peers_registered(to->peers, &message->mine, message->from->host, &known,
+					    &greeting.known_count, err);
+
+		if (code != P2P_OK)
+			return code;
+	}
+	peers_self(to->peers, &theirs);
+	greeting.known = known;
+	message->fn.greet(message->arg, P2P_OK, err, &greeting);
+	free(known);
+	return P2P_OK;
+}
+
+static int
+answer_pull(struct message *message, struct node *to, struct error *err)
+{
+	struct change_page *page;
+	int code;
+
+	to->pulled++;
+	/* On the mind, which only a test may do. */
+	code =
+	    catalog_changes(to->catalog, message->peer, message->epoch, message->since, 3, &page);
+	if (code == P2P_OK)
+		message->fn.pull(message->arg, P2P_OK, err, page);
+	return code;
+}
+
+static int
+answer_message(struct message *message, struct node *to, struct error *err)
+{
+	switch (message->kind) {
+	case GREET:
+		return answer_greeting(message, to, err);
+	case PULL:
+		return answer_pull(message, to, err);
+	case LEAVE:
+		to->left++;
+		peers_left(to->peers, message->peer, message->from->host);
+		break;
+	case NOTIFY:
+		to->noticed++;
+		peers_noticed(to->peers, &message->notice);
+		break;
+	}
+	message->fn.done(message->arg, P2P_OK, err);
+	return P2P_OK;
+}
+
+static void
+deliver(void *arg)
+{
+	struct message *message = arg;
+	struct stage *stage = message->from->stage;
+	struct node *to = node_at(stage, message->address);
+	struct error err = { .code = P2P_OK };
+	int code = P2P_UNREACHABLE;
+
+	if (to != NULL) {
+		code = answer_message(message, to, &err);
+	} else if (message->kind == GREET && stage->stranger.id[0] != '\0' &&
+		   strcmp(message->address, "http://10.9.9.9:5001") == 0) {
+		struct transport_greeting greeting = { .theirs = &stage->stranger,
+						       .round_trip_us = 1 };
+
+		code = P2P_OK;
+		message->fn.greet(message->arg, code, &err, &greeting);
+	}
+	if (code != P2P_OK) {
+		error_set(&err, code, "%s: no", message->address);
+		if (message->kind == GREET)
+			message->fn.greet(message->arg, code, &err, NULL);
+		else if (message->kind == PULL)
+			message->fn.pull(message->arg, code, &err, NULL);
+		else
+			message->fn.done(message->arg, code, &err);
+	}
+	free(message);
+}
+
+static struct message *
+post(struct transport *transport, enum kind kind, const char *address, void *arg)
+{
+	struct message *message = mem_zero(1, sizeof(*message));
+
+	ck_assert_int_eq(node_address_check(address, NULL), P2P_OK);
+	message->from = (struct node *)transport;
+	message->kind = kind;
+	message->arg = arg;
+	snprintf(message->address, sizeof(message->address), "%s", address);
+	loop_post(message->from->stage->loop, deliver, message);
+	return message;
+}
+
+static struct transport_request *
+wire_greet(struct transport *transport, const char *address, const struct node_record *mine,
+	   transport_greet_fn fn, void *arg)
+{
+	struct message *message = post(transport, GREET, address, arg);
+
+	message->from->stage->asked++;
+	message->mine = *mine;
+	message->fn.greet = fn;
+	return NULL;
+}
+
+static struct transport_request *
+wire_leave(struct transport *transport, const char *address, const char *self, transport_done_fn fn,
+	   void *arg)
+{
+	struct message *message = post(transport, LEAVE, address, arg);
+
+	snprintf(message->peer, sizeof(message->peer), "%s", self);
+	message->fn.done = fn;
+	return NULL;
+}
+
+static struct transport_request *
+wire_notify(struct transport *transport, const char *address, const struct notice *notice,
+	    transport_done_fn fn, void *arg)
+{
+	struct message *message = post(transport, NOTIFY, address, arg);
+
+	message->notice = *notice;
+	message->fn.done = fn;
+	return NULL;
+}
+
+static struct transport_request *
+wire_pull(struct transport *transport, const char *address, const char *peer, uint64_t epoch,
+	  uint64_t since, uint32_t limit, transport_pull_fn fn, void *arg)
+{
+	struct message *message = post(transport, PULL, address, arg);
+
+	(void)limit;
+	snprintf(message->peer, sizeof(message->peer), "%s", peer);
+	message->epoch = epoch;
+	message->since = since;
+	message->fn.pull = fn;
+	return NULL;
+}
+
+static const struct transport_ops wire_ops = { .name = "fake",
+					       .greet = wire_greet,
+					       .leave = wire_leave,
+					       .notify = wire_notify,
+					       .pull = wire_pull };
+
+static void
+on_event(void *arg, struct event *event)
+{
+	struct node *node = arg;
+
+	node->here += event->kind == EVENT_PEER_HERE;
+	node->away += event->kind == EVENT_PEER_AWAY;
+	node->forgotten += event->kind == EVENT_PEER_FORGOTTEN;
+}
+
+static void
+open_peers(struct node *node)
+{
+	node->peers = peers_new(node->stage->loop, &node->transport, node->catalog, node->events,
+				node->config, &node->self);
+	node->peers->pace = (struct peers_pace){ .again_ms = 20,
+						 .again_max_ms = 200,
+						 .tell_ms = 10,
+						 .quiet_ms = 300,
+						 .resync_ms = 500,
+						 .save_ms = 60000,
+						 .told_ms = 200,
+						 .stop_ms = 200,
+						 .grace_ms = 100 };
+}
+
+static void
+open_node(struct stage *stage, size_t index)
+{
+	struct node *node = &stage->nodes[index];
+	const char *tmp = getenv("TMPDIR");
+	char name[16];
+
+	snprintf(name, sizeof(name), "node%zu", index);
+	snprintf(node->host, sizeof(node->host), "10.0.0.%zu", index + 1);
+	snprintf(node->dir, sizeof(node->dir), "%s/peers-XXXXXX", tmp ? tmp : "/tmp");
+	ck_assert_ptr_nonnull(mkdtemp(node->dir));
+	node->transport.ops = &wire_ops;
+	node->stage = stage;
+	snprintf(node->self.id, sizeof(node->self.id), "%s", kit_peer(name));
+	snprintf(node->self.name, sizeof(node->self.name), "%s", name);
+	node_address_make(node->host, 5001, node->self.addresses[0]);
+	node->self.address_count = 1;
+	node->catalog = catalog_new(stage->loop, node->dir, node->self.id, NULL, NULL);
+	node->events = events_new();
+	node->listener = events_listen(node->events, 0, on_event, node);
+	node->config = config_load("/dev/null", NULL);
+	if (node->config == NULL)
+		node->config = config_load(NULL, NULL);
+	node->config->network_heartbeat_s = 1;
+	open_peers(node);
+}
+
+static void
+stage_open(struct stage *stage, size_t count)
+{
+	memset(stage, 0, sizeof(*stage));
+	stage->loop = loop_new(NULL);
+	stage->count = count;
+	for (size_t i = 0; i < count; i++)
+		open_node(stage, i);
+}
+
+/* Everybody seeks the first. */
+static void
+stage_start(struct stage *stage)
+{
+	for (size_t i = 0; i < stage->count; i++) {
+		struct config_list *seeds = &stage->nodes[i].config->network_seed;
+
+		seeds->items[seeds->count++] = mem_string(stage->nodes[0].self.addresses[0]);
+		peers_start(stage->nodes[i].peers);
+	}
+}
+
+static void
+on_stopped(void *arg)
+{
+	++*(size_t *)arg;
+}
+
+static void
+pump_until(struct stage *stage, const size_t *value, size_t wanted)
+{
+	for (uint64_t until_ms = clock_ms() + WAIT_MS; *value < wanted && clock_ms() < until_ms;)
+		loop_turn(stage->loop, 10);
+	ck_assert_uint_ge(*value, wanted);
+}
+
+static void
+stage_close(struct stage *stage)
+{
+	size_t stopped = 0;
+
+	for (size_t i = 0; i < stage->count; i++)
+		peers_stop(stage->nodes[i].peers, on_stopped, &stopped);
+	pump_until(stage, &stopped, stage->count);
+	for (int i = 0; i < 20; i++) /* what is still posted */
+		loop_turn(stage->loop, 0);
+	for (size_t i = 0; i < stage->count; i++) {
+		struct node *node = &stage->nodes[i];
+
+		peers_free(node->peers);
+		catalog_free(node->catalog);
+		events_listener_free(node->listener);
+		events_free(node->events);
+		config_unref(node->config);
+		kit_remove_tree(node->dir);
+	}
+	loop_free(stage->loop);
+}
+
+/* Turns the loop until the claim holds; fails after WAIT_MS. */
+#define WAIT_FOR(stage, claim)                                                                     \
+	do {                                                                                       \
+		for (uint64_t until_ms = clock_ms() + WAIT_MS; !(claim) && clock_ms() < until_ms;) \
+			loop_turn((stage)->loop, 10);                                              \
+		ck_assert_msg((claim), "%s", #claim);                                              \
+	} while (0)
+
+static void
+turn_for(struct stage *stage, uint64_t ms)
+{
+	for (uint64_t until_ms = clock_ms() + ms; clock_ms() < until_ms;)
+		loop_turn(stage->loop, 5);
+}
+
+static size_t
+count_in(const struct node *node, enum peer_state state)
+{
+	size_t count, found = 0;
+	struct peer_info *list = peers_list(node->peers, &count);
+
+	for (size_t i = 0; i < count; i++)
+		found += list[i].state == state;
+	free(list);
+	return found;
+}
+
+static bool
+all_see(const struct stage *stage, size_t wanted)
+{
+	for (size_t i = 0; i < stage->count; i++)
+		if (count_in(&stage->nodes[i], PEER_HERE) != wanted)
+			return false;
+	return true;
+}
+
+static void
+put(struct node *node, const char *name)
+{
+	struct catalog_batch *batch = catalog_batch_new();
+	struct catalog_local file = kit_file(name, 5);
+
+	catalog_batch_put(batch, name, &file, NULL, 0);
+	ck_assert_int_eq(catalog_submit_wait(node->catalog, batch), P2P_OK);
+}
+
+/* True if `node` has the other's catalog up to its head. */
+static bool
+has_all_of(const struct node *node, const struct node *other)
+{
+	struct catalog_head head;
+	struct peer_info info;
+
+	catalog_head(other->catalog, &head);
+	return peers_find(node->peers, other->self.id, &info) && info.epoch == head.epoch &&
+	       info.seq == head.seq;
+}
+
+START_TEST(test_one_seed_makes_a_full_mesh)
+{
+	struct stage stage;
+
+	stage_open(&stage, NODES);
+	stage_start(&stage);
+	WAIT_FOR(&stage, all_see(&stage, NODES - 1));
+	ck_assert_uint_eq(stage.nodes[1].here, NODES - 1);
+	/* The seed that is the first itself was dropped, and is not asked again. */
+	turn_for(&stage, 100);
+	ck_assert_uint_le(stage.nodes[0].peers->candidate_count, 1);
+	ck_assert_uint_eq(stage.nodes[0].peers->candidates[0]->greet.due_ms, PEERS_NEVER);
+	stage_close(&stage);
+	ck_assert_uint_gt(stage.nodes[0].left, 0);
+}
+END_TEST
+
+START_TEST(test_catalogs_are_pulled_and_news_told)
+{
+	struct stage stage;
+	char name[16];
+
+	stage_open(&stage, 3);
+	for (int i = 0; i < 10; i++) { /* several pages of 3 */
+		snprintf(name, sizeof(name), "file%d", i);
+		put(&stage.nodes[1], name);
+	}
+	stage_start(&stage);
+	WAIT_FOR(&stage, has_all_of(&stage.nodes[0], &stage.nodes[1]) &&
+			     has_all_of(&stage.nodes[2], &stage.nodes[1]));
+	put(&stage.nodes[1], "news");
+	unsigned greeted = stage.nodes[1].greeted;
+	peers_tell(stage.nodes[1].peers);
+	peers_tell(stage.nodes[1].peers);
+	WAIT_FOR(&stage, has_all_of(&stage.nodes[0], &stage.nodes[1]) &&
+			     has_all_of(&stage.nodes[2], &stage.nodes[1]));
+	ck_assert_uint_eq(stage.nodes[0].noticed, 1);
+	ck_assert_uint_le(stage.nodes[1].greeted, greeted + 2);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_a_silent_peer_is_away_and_comes_back)
+{
+	struct stage stage;
+
+	stage_open(&stage, 2);
+	stage_start(&stage);
+	WAIT_FOR(&stage, all_see(&stage, 1));
+	stage.nodes[1].is_down = true;
+	peers_doubt(stage.nodes[0].peers, stage.nodes[1].self.id);
+	WAIT_FOR(&stage, count_in(&stage.nodes[0], PEER_SUSPECT) == 1);
+	WAIT_FOR(&stage, count_in(&stage.nodes[0], PEER_AWAY) == 1);
+	ck_assert_uint_eq(stage.nodes[0].away, 1);
+	stage.nodes[1].is_down = false;
+	WAIT_FOR(&stage, count_in(&stage.nodes[0], PEER_HERE) == 1);
+	ck_assert_uint_eq(stage.nodes[0].here, 2);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_a_good_bye_from_elsewhere_is_not_believed)
+{
+	struct stage stage;
+
+	stage_open(&stage, 2);
+	stage_start(&stage);
+	WAIT_FOR(&stage, all_see(&stage, 1));
+	ck_assert_int_eq(peers_left(stage.nodes[0].peers, stage.nodes[1].self.id, "10.66.66.66"),
+			 P2P_OK);
+	turn_for(&stage, 100);
+	ck_assert_uint_eq(stage.nodes[0].away, 0);
+	ck_assert_int_eq(
+	    peers_left(stage.nodes[0].peers, stage.nodes[1].self.id, "::ffff:10.0.0.2"), P2P_OK);
+	ck_assert_uint_eq(stage.nodes[0].away, 1);
+	ck_assert_int_eq(peers_left(stage.nodes[0].peers, kit_peer("nobody"), "10.0.0.2"),
+			 P2P_NOT_FOUND);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_a_forgotten_peer_is_gone_and_its_seed_tried_again)
+{
+	struct stage stage;
+
+	stage_open(&stage, 2);
+	stage.nodes[1].config->network_forget_s = 2;
+	stage_start(&stage);
+	WAIT_FOR(&stage, all_see(&stage, 1));
+	stage.nodes[0].is_down = true;
+	WAIT_FOR(&stage, stage.nodes[1].forgotten == 1);
+	ck_assert_uint_eq(stage.nodes[1].peers->count, 0);
+	stage.nodes[0].is_down = false;
+	WAIT_FOR(&stage, count_in(&stage.nodes[1], PEER_HERE) == 1);
+	stage_close(&stage);
+}
+END_TEST
+
+/* A registration of `name` with one address, from `host`. */
+static int
+register_as(struct node *node, const char *name, const char *address, const char *host)
+{
+	struct node_record theirs = { .name = "x", .version = "1", .address_count = 1 },
+			   *known = NULL;
+	size_t count;
+
+	snprintf(theirs.id, sizeof(theirs.id), "%s", kit_peer(name));
+	snprintf(theirs.addresses[0], sizeof(theirs.addresses[0]), "%s", address);
+	int code = peers_registered(node->peers, &theirs, host, &known, &count, NULL);
+	free(known);
+	return code;
+}
+
+START_TEST(test_a_registration_alone_makes_nobody_a_peer)
+{
+	struct stage stage;
+
+	stage_open(&stage, 1);
+	peers_start(stage.nodes[0].peers);
+	ck_assert_int_eq(register_as(&stage.nodes[0], "liar", "http://10.7.7.7:5001", "10.7.7.7"),
+			 P2P_OK);
+	ck_assert_int_eq(register_as(&stage.nodes[0], "node0", "http://10.7.7.7:5001", "10.7.7.7"),
+			 P2P_BAD_REQUEST);
+	ck_assert_uint_eq(stage.nodes[0].peers->count, 0);
+	WAIT_FOR(&stage, stage.nodes[0].peers->candidate_count == 0);
+	ck_assert_uint_eq(stage.nodes[0].peers->count, 0);
+	ck_assert_uint_eq(stage.asked, PEERS_CANDIDATE_TRIES);
+	/* An idle object has nothing to wake for. */
+	ck_assert(!loop_timer_active(stage.nodes[0].peers->timer));
+	/* Our own loopback is nobody's address that calls from afar. */
+	ck_assert_int_eq(register_as(&stage.nodes[0], "liar", "http://127.0.0.1:22", "10.7.7.7"),
+			 P2P_OK);
+	ck_assert_uint_eq(stage.nodes[0].peers->candidate_count, 0);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_a_wildcard_becomes_the_address_it_came_from)
+{
+	struct stage stage;
+
+	stage_open(&stage, 2);
+	peers_start(stage.nodes[0].peers);
+	peers_start(stage.nodes[1].peers);
+	ck_assert_int_eq(
+	    register_as(&stage.nodes[0], "node1", "http://0.0.0.0:5001", "::ffff:10.0.0.2"),
+	    P2P_OK);
+	WAIT_FOR(&stage, count_in(&stage.nodes[0], PEER_HERE) == 1);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_lying_registrants_cost_bounded_state)
+{
+	struct stage stage;
+	unsigned refused = 0;
+	char name[32];
+
+	stage_open(&stage, 1);
+	for (int i = 0; i < 2000; i++) {
+		snprintf(name, sizeof(name), "liar%d", i);
+		refused += register_as(&stage.nodes[0], name, "http://10.7.7.7:1", "10.7.7.7") ==
+			   P2P_TOO_MANY;
+	}
+	ck_assert_uint_eq(stage.nodes[0].peers->candidate_count, PEERS_CANDIDATES_HOST);
+	ck_assert_uint_eq(refused, 2000 - PEERS_CANDIDATES_HOST);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_nobody_takes_a_peers_address_away)
+{
+	struct stage stage;
+	struct peer_info info;
+
+	stage_open(&stage, 2);
+	stage_start(&stage);
+	WAIT_FOR(&stage, all_see(&stage, 1));
+	/* Somebody else answers at the address that is said to be node1's. */
+	snprintf(stage.stranger.id, sizeof(stage.stranger.id), "%s", kit_peer("stranger"));
+	strcpy(stage.stranger.name, "stranger");
+	ck_assert_int_eq(register_as(&stage.nodes[0], "node1", "http://10.9.9.9:5001", "10.9.9.9"),
+			 P2P_OK);
+	WAIT_FOR(&stage, peers_find(stage.nodes[0].peers, kit_peer("stranger"), &info) &&
+			     info.state == PEER_HERE);
+	ck_assert(peers_find(stage.nodes[0].peers, stage.nodes[1].self.id, &info));
+	ck_assert_str_eq(info.address, stage.nodes[1].self.addresses[0]);
+	ck_assert_int_eq(info.state, PEER_HERE);
+	/* Now the stranger's address answers as somebody else: it is not the stranger's any more.
+	 */
+	snprintf(stage.stranger.id, sizeof(stage.stranger.id), "%s", kit_peer("other"));
+	peers_doubt(stage.nodes[0].peers, kit_peer("stranger"));
+	WAIT_FOR(&stage, peers_find(stage.nodes[0].peers, kit_peer("other"), &info));
+	WAIT_FOR(&stage, peers_find(stage.nodes[0].peers, kit_peer("stranger"), &info) &&
+			     info.address[0] == '\0');
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_notices_that_bring_nothing_are_slowed_down)
+{
+	struct stage stage;
+	struct notice notice = { .epoch = 1 };
+
+	stage_open(&stage, 2);
+	put(&stage.nodes[1], "a");
+	stage_start(&stage);
+	WAIT_FOR(&stage, has_all_of(&stage.nodes[0], &stage.nodes[1]));
+	struct catalog_head head;
+	catalog_head(stage.nodes[1].catalog, &head);
+	memcpy(notice.peer, stage.nodes[1].self.id, sizeof(notice.peer));
+	notice.epoch = head.epoch;
+	unsigned pulled = stage.nodes[1].pulled;
+	for (uint64_t until_ms = clock_ms() + 200; clock_ms() < until_ms; notice.seq++) {
+		notice.seq += head.seq;
+		ck_assert_int_eq(peers_noticed(stage.nodes[0].peers, &notice), P2P_OK);
+		loop_turn(stage.loop, 2);
+	}
+	ck_assert_uint_le(stage.nodes[1].pulled, pulled + 2);
+	/* Genuine news still arrive, once the quiet time is over. */
+	put(&stage.nodes[1], "b");
+	peers_tell(stage.nodes[1].peers);
+	WAIT_FOR(&stage, has_all_of(&stage.nodes[0], &stage.nodes[1]));
+	notice.peer[0] = notice.peer[0] == 'a' ? 'b' : 'a';
+	ck_assert_int_eq(peers_noticed(stage.nodes[0].peers, &notice), P2P_NOT_FOUND);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_a_replica_that_was_lost_is_pulled_anew)
+{
+	struct stage stage;
+	struct catalog_batch *batch = catalog_batch_new();
+
+	stage_open(&stage, 2);
+	put(&stage.nodes[1], "a");
+	put(&stage.nodes[1], "b");
+	stage_start(&stage);
+	WAIT_FOR(&stage, has_all_of(&stage.nodes[0], &stage.nodes[1]));
+	/* Behind the back of peers. */
+	catalog_batch_forget(batch, stage.nodes[1].self.id);
+	ck_assert_int_eq(catalog_submit_wait(stage.nodes[0].catalog, batch), P2P_OK);
+	put(&stage.nodes[1], "c");
+	peers_tell(stage.nodes[1].peers);
+	WAIT_FOR(&stage, has_all_of(&stage.nodes[0], &stage.nodes[1]));
+	struct catalog_head head;
+	struct change_page *page;
+	catalog_head(stage.nodes[1].catalog, &head);
+	ck_assert_int_eq(catalog_changes(stage.nodes[0].catalog, stage.nodes[1].self.id, head.epoch,
+					 0, 100, &page),
+			 P2P_OK);
+	ck_assert_uint_eq(page->count, 3);
+	change_page_free(page);
+	stage_close(&stage);
+}
+END_TEST
+
+static void
+remember(void *arg, const struct catalog_peer *peer)
+{
+	peers_remember(arg, peer);
+}
+
+START_TEST(test_remembered_peers_are_greeted_without_a_seed)
+{
+	struct stage stage;
+	size_t stopped = 0;
+
+	stage_open(&stage, 2);
+	put(&stage.nodes[0], "a");
+	stage_start(&stage);
+	WAIT_FOR(&stage, all_see(&stage, 1) && has_all_of(&stage.nodes[1], &stage.nodes[0]));
+	struct node *node = &stage.nodes[1];
+	peers_stop(node->peers, on_stopped, &stopped);
+	pump_until(&stage, &stopped, 1);
+	node->is_down = true; /* until it stands again */
+	turn_for(&stage, 50);
+	peers_free(node->peers);
+	free(node->config->network_seed.items[0]);
+	node->config->network_seed.count = 0;
+	open_peers(node);
+	ck_assert_int_eq(catalog_peers(node->catalog, remember, node->peers), P2P_OK);
+	ck_assert_uint_eq(count_in(node, PEER_AWAY), 1);
+	ck_assert(has_all_of(node, &stage.nodes[0]));
+	unsigned pulled = stage.nodes[0].pulled;
+	node->is_down = false;
+	peers_start(node->peers);
+	WAIT_FOR(&stage, all_see(&stage, 1));
+	ck_assert_uint_eq(stage.nodes[0].pulled, pulled); /* nothing new: nothing pulled */
+	stage_close(&stage);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("peers");
+	TCase *tcase = tcase_create("peers");
+
+	tcase_set_timeout(tcase, 60);
+	tcase_add_test(tcase, test_one_seed_makes_a_full_mesh);
+	tcase_add_test(tcase, test_catalogs_are_pulled_and_news_told);
+	tcase_add_test(tcase, test_a_silent_peer_is_away_and_comes_back);
+	tcase_add_test(tcase, test_a_good_bye_from_elsewhere_is_not_believed);
+	tcase_add_test(tcase, test_a_forgotten_peer_is_gone_and_its_seed_tried_again);
+	tcase_add_test(tcase, test_a_registration_alone_makes_nobody_a_peer);
+	tcase_add_test(tcase, test_a_wildcard_becomes_the_address_it_came_from);
+	tcase_add_test(tcase, test_lying_registrants_cost_bounded_state);
+	tcase_add_test(tcase, test_nobody_takes_a_peers_address_away);
+	tcase_add_test(tcase, test_notices_that_bring_nothing_are_slowed_down);
+	tcase_add_test(tcase, test_a_replica_that_was_lost_is_pulled_anew);
+	tcase_add_test(tcase, test_remembered_peers_are_greeted_without_a_seed);
+	suite_add_tcase(suite, tcase);
+
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
