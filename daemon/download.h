@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * download.h - one content on its way here: finds holders, gets the layer, asks for runs of pieces, until all are verified.
+ * Mind's thread.  Used by fetch.c and fetch_stream.c alone.
+ *
+ * A download never fails because of others: without holders, or with a full disk, it waits, says why, and goes on by itself.
+ */
+#ifndef P2PD_DOWNLOAD_H
+#define P2PD_DOWNLOAD_H
+
+#include "fetch.h"
+#include "swarm.h"
+
+#define DOWNLOAD_RUN_BYTES	(4u << 20)	/* asked for at once, at most; a piece at least */
+#define DOWNLOAD_DEPTH		2		/* runs under way for each connection to a holder */
+#define DOWNLOAD_SYNC_MS	1000		/* between two syncs: what a kill can cost at most is twice that */
+#define DOWNLOAD_RETRY_MS	5000		/* until a full disk or absent holders are looked at again */
+
+/* What downloads work with; borrowed. */
+struct download_means {
+	struct loop *loop;
+	struct pool *pool;
+	struct store *store;
+	struct catalog *catalog;
+	struct peers *peers;
+	struct transport *transport;
+	struct config *config;
+};
+
+struct download;
+
+struct download_events {
+	/* More is verified than before. */
+	void (*moved)(void *arg);
+	/* It cannot move, and why; code P2P_OK: it moves again. */
+	void (*waiting)(void *arg, int code, const char *text);
+	/* All pieces are verified, or it was stopped (P2P_CANCELLED).  Nothing is under way any more: the partial is the
+	 * caller's alone, to publish or to drop, and the download is to be freed.  Told once. */
+	void (*ended)(void *arg, int code);
+};
+
+/* Where the bytes go.  Both run on the pool. */
+struct download_target {
+	/* Opens the partial.  NULL and err: P2P_EXISTS means that somebody else is at it, and is tried again. */
+	struct partial *(*open)(void *arg, struct error *err);
+	/* After it was opened and loaded: may bring in pieces that lie nearby.  NULL: there are none. */
+	void (*fill)(void *arg, struct partial *partial);
+};
+
+/* Begins.  Target and events are static.  reserve_bytes: bytes that must stay free in the store, or UINT64_MAX to
+ * not look (the partial lies elsewhere). */
+struct download	*download_new(const struct download_means *means, const struct content_id *content,
+		     uint64_t reserve_bytes, const struct download_target *target,
+		     const struct download_events *events, void *arg);
+/* Ends it as soon as nothing is under way; `ended` is called then (later, never within this call). */
+void		 download_stop(struct download *download);
+/* After `ended`.  Gives the partial, NULL if it never was opened. */
+struct partial	*download_free(struct download *download);
+
+/* NULL until it was opened and loaded.  Borrowed; readers may be on any thread. */
+struct partial	*download_partial(struct download *download);
+/* Only pieces that hold bytes of [from, to) are asked for (streaming). */
+void		 download_window(struct download *download, uint64_t from, uint64_t to);
+/* The peer that is in use now, or NULL. */
+const char	*download_source(const struct download *download);
+/* A peer came back: look again if that helps. */
+void		 download_peer_here(struct download *download, const char *id);
+
+#endif

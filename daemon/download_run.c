@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * download_run.c - what a download asks of its source: the piece layer, and runs of pieces.
+ *
+ * A run goes to a sink that hashes and writes on the hand that receives it; the mind hears of its end, and judges whose fault
+ * it was: a sink that found wrong bytes means that the source lied, a sink that could not write means that our disk has
+ * trouble, anything else that the source failed.
+ */
+#include "download_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+#include "metrics.h"
+
+/* --- sources --- */
+
+static void
+cancel_runs_of(struct download *download, const char *peer)
+{
+	for (struct run *run = download->runs; run != NULL; run = run->next)
+		if (strcmp(run->peer, peer) == 0)
+			download->means->transport->ops->cancel(run->request);
+}
+
+static void
+source_failed(struct download *download, const char *peer, bool lied)
+{
+	swarm_source_failed(download->swarm, peer, clock_ms(), lied);
+	if (strcmp(download->source, peer) == 0)
+		download->source[0] = '\0';
+	if (lied)
+		cancel_runs_of(download, peer);
+	else
+		peers_doubt(download->means->peers, peer);
+}
+
+/* Finds somebody to ask; without, says so and sets the timer for the next look. */
+bool
+download_choose_source(struct download *download, struct peer_info *ret_peer)
+{
+	uint64_t now_ms = clock_ms(), retry_ms;
+	while (swarm_choose(download->swarm, now_ms, download->source, &retry_ms)) {
+		if (peers_find(download->means->peers, download->source, ret_peer) &&
+		    ret_peer->state != PEER_AWAY)
+			return true;
+		swarm_source_failed(download->swarm, download->source, now_ms, false);
+	}
+	download->source[0] = '\0';
+	/* Runs under way may still end well; only when none is left there is nobody. */
+	if (download->run_count == 0)
+		download_tell_waiting(download, P2P_NO_HOLDER, "no holder of it can be reached now");
+	uint64_t wait_ms = DOWNLOAD_RETRY_MS;
+	if (retry_ms != UINT64_MAX && retry_ms - now_ms < wait_ms)
+		wait_ms = retry_ms - now_ms;
+	loop_timer_start(download->retry, wait_ms);
+	return false;
+}
+
+/* --- the layer --- */
+
+struct layering {
+	struct download *download;
+	char peer[PEER_ID_SIZE];
+	struct digest *layer;
+	size_t count;
+	int code;
+	struct error error;
+};
+
+static void
+end_layering(struct layering *layering)
+{
+	layering->download->busy--;
+	layering->download->is_asking_layer = false;
+	free(layering->layer);
+	free(layering);
+}
+
+static void
+work_layer(void *arg)
+{
+	struct layering *layering = arg;
+	layering->code = partial_set_layer(layering->download->partial, layering->layer,
+	    layering->count, &layering->error);
+}
+
+static void
+done_layer(void *arg)
+{
+	struct layering *layering = arg;
+	struct download *download = layering->download;
+	if (layering->code == P2P_BAD_CONTENT) {
+		log_warn("peer %s answered a piece layer that does not fit its root; it is not asked "
+			 "again for this content for %u minutes",
+		    layering->peer, SWARM_LIAR_MS / 60000);
+		source_failed(download, layering->peer, true);
+	} else if (layering->code != P2P_OK) {
+		download_pause(download, DOWNLOAD_RETRY_MS, layering->code, layering->error.text);
+	}
+	end_layering(layering);
+	download_step(download);
+}
+
+static void
+answered_layer(void *arg, int code, const struct error *err, const struct digest *layer,
+    size_t count)
+{
+	struct layering *layering = arg;
+	struct download *download = layering->download;
+	download->layer_request = NULL;
+	if (code == P2P_OK) {
+		/* Checking it hashes up to a quarter of a million nodes: not here. */
+		layering->layer = mem_grow(NULL, count, sizeof(*layer));
+		memcpy(layering->layer, layer, count * sizeof(*layer));
+		layering->count = count;
+		pool_submit(download->means->pool, POOL_SOON, work_layer, done_layer, layering);
+		return;
+	}
+	log_debug("peer %s gave no piece layer: %s", layering->peer, err->text);
+	if (code != P2P_CANCELLED)
+		source_failed(download, layering->peer, false);
+	end_layering(layering);
+	download_step(download);
+}
+
+void
+download_ask_layer(struct download *download, const struct peer_info *peer)
+{
+	if (download->is_asking_layer)
+		return;
+	struct layering *layering = mem_zero(1, sizeof(*layering));
+	layering->download = download;
+	memcpy(layering->peer, peer->id, PEER_ID_SIZE);
+	download->is_asking_layer = true;
+	download->busy++;
+	struct transport *transport = download->means->transport;
+	download->layer_request = transport->ops->layer(transport, peer->address,
+	    &download->content, partial_piece_bytes(download->partial), answered_layer, layering);
+}
+
+/* --- runs --- */
+
+/* On a hand's thread. */
+static int
+feed_run(void *arg, const void *data, size_t len, struct error *err)
+{
+	struct run *run = arg;
+	run->sink_code = partial_sink_feed(run->sink, data, len, &run->sink_error);
+	if (run->sink_code != P2P_OK && err != NULL)
+		*err = run->sink_error;
+	return run->sink_code;
+}
+
+static void
+unlink_run(struct run *run)
+{
+	struct download *download = run->download;
+	struct run **link = &download->runs;
+	while (*link != run)
+		link = &(*link)->next;
+	*link = run->next;
+	download->run_count--;
+	download->busy--;
+}
+
+/* Judges how a run ended: whose fault it was, and what follows. */
+static void
+judge_run(struct download *download, const struct run *run, int code, const struct error *err,
+    uint64_t verified)
+{
+	if (verified != 0)
+		swarm_source_worked(download->swarm, run->peer);
+	if (run->sink_code == P2P_BAD_CONTENT) {
+		metrics_add(METRIC_PIECES_BAD, 1);
+		log_warn("peer %s sent bytes that are not those of the content: %s; it is not asked "
+			 "again for this content for %u minutes",
+		    run->peer, run->sink_error.text, SWARM_LIAR_MS / 60000);
+		source_failed(download, run->peer, true);
+	} else if (run->sink_code != P2P_OK) {
+		download_pause(download, DOWNLOAD_RETRY_MS, run->sink_code, run->sink_error.text);
+	} else if (code != P2P_OK && code != P2P_CANCELLED && code != P2P_SHUTTING_DOWN) {
+		log_debug("peer %s broke off: %s", run->peer, err->text);
+		source_failed(download, run->peer, false);
+	}
+}
+
+static void
+done_run(void *arg, int code, const struct error *err)
+{
+	struct run *run = arg;
+	struct download *download = run->download;
+	unlink_run(run);
+	uint64_t verified, wasted_bytes;
+	partial_sink_end(run->sink, &verified, &wasted_bytes);
+	swarm_ended(download->swarm, &run->pieces, verified);
+	metrics_add(METRIC_PIECES_VERIFIED, verified);
+	metrics_add(METRIC_WASTED_BYTES, wasted_bytes);
+	judge_run(download, run, code, err, verified);
+	free(run);
+	download_tell_moved(download);
+	download_step(download);
+}
+
+static uint64_t
+run_length(const struct download *download, const struct swarm_run *pieces)
+{
+	uint64_t piece_bytes = partial_piece_bytes(download->partial);
+	uint64_t end = (pieces->first + pieces->count) * piece_bytes;
+	if (end > download->content.size_bytes)
+		end = download->content.size_bytes;
+	return end - pieces->first * piece_bytes;
+}
+
+static void
+start_run(struct download *download, const struct peer_info *peer, const struct swarm_run *pieces)
+{
+	struct transport *transport = download->means->transport;
+	struct run *run = mem_zero(1, sizeof(*run));
+	run->download = download;
+	run->pieces = *pieces;
+	memcpy(run->peer, peer->id, PEER_ID_SIZE);
+	run->sink = partial_sink_new(download->partial, pieces->first, pieces->count);
+	run->next = download->runs;
+	download->runs = run;
+	download->run_count++;
+	download->busy++;
+	struct transport_sink sink = { .feed = feed_run, .arg = run };
+	run->request = transport->ops->read(transport, peer->address, &download->content,
+	    pieces->first * partial_piece_bytes(download->partial), run_length(download, pieces),
+	    &sink, done_run, run);
+}
+
+void
+download_start_runs(struct download *download, const struct peer_info *peer)
+{
+	unsigned most = download->means->config->network_connections * DOWNLOAD_DEPTH;
+	struct swarm_run pieces;
+	while (download->run_count < most &&
+	    swarm_next(download->swarm, DOWNLOAD_RUN_BYTES, &pieces))
+		start_run(download, peer, &pieces);
+	if (download->run_count != 0 && !loop_timer_active(download->tick))
+		loop_timer_start(download->tick, DOWNLOAD_TICK_MS);
+}

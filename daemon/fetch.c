@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fetch.c - the fetches of this peer: their files, their order, what is told of them.
+ *
+ * A fetch is queued, moves while at least one of its files does, waits when all that were begun wait, and ends when
+ * every file is done or failed, or when it is cancelled.  schedule() starts files: at most [fetch] parallel move at
+ * once in all, taken from the fetches in turn, and a fetch has no more than that begun.  A file that waits (its holders
+ * are away) keeps its place but does not count as moving, so that it holds up nobody else's.
+ *
+ * A fetch into the share is in the catalog from its start to its end; what was done is marked there with the very
+ * commit that enters the file.  After a restart fetches_resume() takes up the rest.  The last FETCH_ENDED_KEPT that
+ * ended are still listed.
+ *
+ * fetch_item.c brings one file, fetch_stream.c streams one through, fetch_tell.c tells how far they are; this file
+ * knows nothing of pieces.
+ */
+#include "fetch_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+#include "metrics.h"
+
+#define ITEM_RETRY_MS	5000	/* until a file that met transient trouble is tried again */
+
+static void	schedule(struct fetches *fetches);
+
+/* --- states --- */
+
+static void
+set_moving(struct fetch *fetch)
+{
+	if (fetch->state == FETCH_QUEUED || fetch->state == FETCH_WAITING) {
+		fetch->state = FETCH_MOVING;
+		fetch->trouble.code = P2P_OK;
+		fetch->rated_ms = 0;
+		fetch->rate_bps = 0;
+	}
+	if (!loop_timer_active(fetch->fetches->progress))
+		loop_timer_start(fetch->fetches->progress, FETCH_PROGRESS_MS);
+}
+
+static void
+set_waiting(struct fetch *fetch, int code, const char *text)
+{
+	bool is_news = fetch->state != FETCH_WAITING || fetch->trouble.code != code;
+	fetch->state = FETCH_WAITING;
+	fetch->rate_bps = 0;
+	error_set(&fetch->trouble, code, "%s", text ? text : code_title(code));
+	if (is_news) {
+		log_info("fetch %llu of \"%s\" waits: %s", (unsigned long long)fetch->id,
+		    fetch->what, fetch->trouble.text);
+		fetch_publish(fetch, EVENT_FETCH_WAITING);
+	}
+}
+
+static void
+close_target(struct fetch *fetch)
+{
+	if (fetch->data_fd >= 0)
+		close(fetch->data_fd);
+	if (fetch->have_fd >= 0)
+		close(fetch->have_fd);
+	fetch->data_fd = fetch->have_fd = -1;
+}
+
+static void
+free_fetch(struct fetch *fetch)
+{
+	close_target(fetch);
+	for (size_t i = 0; i < fetch->count; i++)
+		free(fetch->items[i].name);
+	free(fetch->items);
+	free(fetch->item_states);
+	free(fetch->what);
+	free(fetch);
+}
+
+static void
+unlink_fetch(struct fetch *fetch)
+{
+	struct fetch **link = &fetch->fetches->first;
+	while (*link != fetch)
+		link = &(*link)->next;
+	*link = fetch->next;
+}
+
+/* Only the newest of those that ended are kept in the list. */
+static void
+drop_oldest_ended(struct fetches *fetches)
+{
+	unsigned ended = 0;
+	struct fetch *oldest = NULL;
+	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next) {
+		if (!fetch_is_ended(fetch))
+			continue;
+		if (oldest == NULL)
+			oldest = fetch;
+		ended++;
+	}
+	if (ended <= FETCH_ENDED_KEPT)
+		return;
+	unlink_fetch(oldest);
+	free_fetch(oldest);
+}
+
+static void
+forget_in_catalog(struct fetch *fetch)
+{
+	if (fetch->is_foreign)
+		return;
+	struct catalog_batch *batch = catalog_batch_new();
+	catalog_batch_fetch_done(batch, fetch->id);
+	catalog_submit(fetch->fetches->means.catalog, batch, NULL, NULL);
+}
+
+static void
+finish(struct fetch *fetch)
+{
+	fetch->ended_wall_ms = clock_wall_ms();
+	fetch->rate_bps = 0;
+	if (fetch->is_cancelled) {
+		fetch->state = FETCH_CANCELLED;
+		error_set(&fetch->trouble, P2P_CANCELLED, "it was cancelled");
+	} else {
+		fetch->state = fetch->failed_files == 0 ? FETCH_DONE : FETCH_FAILED;
+		fetch->trouble = fetch->failure;
+	}
+	close_target(fetch);
+	forget_in_catalog(fetch);
+	metrics_add(fetch->state == FETCH_DONE ? METRIC_FETCHES_DONE : METRIC_FETCHES_FAILED, 1);
+	log_info("fetch %llu of \"%s\": %s%s%s", (unsigned long long)fetch->id, fetch->what,
+	    fetch_state_name(fetch->state), fetch->trouble.code ? ": " : "",
+	    fetch->trouble.code ? fetch->trouble.text : "");
+	fetch_publish(fetch, fetch->state == FETCH_DONE ? EVENT_FETCH_DONE : EVENT_FETCH_FAILED);
+	drop_oldest_ended(fetch->fetches);
+}
+
+/* After anything ended: is the fetch over, or does all of it wait? */
+static void
+settle(struct fetch *fetch)
+{
+	if (fetch_is_ended(fetch) || fetch->fetches->is_stopping)
+		return;
+	if (fetch->active_count == 0 && (fetch->queued_count == 0 || fetch->is_cancelled))
+		finish(fetch);
+}
+
+/* --- items --- */
+
+/* Trouble that passes: the disk, or somebody else at the same partial. */
+static bool
+is_transient(int code)
+{
+	return code == P2P_NO_SPACE || code == P2P_IO;
+}
+
+static void
+remove_active(struct active *active)
+{
+	struct fetch *fetch = active->fetch;
+	struct active **link = &fetch->actives;
+	while (*link != active)
+		link = &(*link)->next;
+	*link = active->next;
+	fetch->active_count--;
+	fetch->fetches->active_count--;
+	if (!active->is_waiting)
+		fetch->fetches->moving_count--;
+	free(active);
+}
+
+static void
+item_failed(struct fetch *fetch, size_t index, int code, const char *text)
+{
+	fetch->item_states[index] = ITEM_FAILED;
+	/* The first failure is the one that is told. */
+	if (fetch->failed_files++ == 0)
+		error_set(&fetch->failure, code, "%s",
+		    text != NULL && text[0] ? text : code_title(code));
+}
+
+void
+fetch_item_ended(struct active *active, int code, const char *text)
+{
+	struct fetch *fetch = active->fetch;
+	struct fetches *fetches = fetch->fetches;
+	size_t index = active->index;
+	if (code == P2P_OK) {
+		fetch->item_states[index] = ITEM_DONE;
+		fetch->done_bytes += fetch->items[index].content.size_bytes;
+		fetch->done_files++;
+	} else if (code == P2P_CANCELLED || is_transient(code)) {
+		fetch->item_states[index] = ITEM_QUEUED;
+		fetch->queued_count++;
+	} else {
+		item_failed(fetch, index, code, text);
+	}
+	remove_active(active);
+	if (is_transient(code) && !fetch->is_cancelled) {
+		set_waiting(fetch, code, text);
+		loop_timer_start(fetches->retry, ITEM_RETRY_MS);
+	}
+	settle(fetch);
+	schedule(fetches);
+	fetches_maybe_stopped(fetches);
+}
+
+void
+fetch_item_waiting(struct active *active, int code, const char *text)
+{
+	struct fetch *fetch = active->fetch;
+	bool is_waiting = code != P2P_OK;
+	if (is_waiting != active->is_waiting) {
+		active->is_waiting = is_waiting;
+		fetch->fetches->moving_count += is_waiting ? -1u : 1u;
+	}
+	if (!is_waiting) {
+		set_moving(fetch);
+		return;
+	}
+	bool all_wait = true;
+	for (const struct active *other = fetch->actives; other != NULL; other = other->next)
+		all_wait = all_wait && other->is_waiting;
+	if (all_wait)
+		set_waiting(fetch, code, text);
+	schedule(fetch->fetches);
+}
+
+void
+fetch_item_moved(struct fetch *fetch)
+{
+	set_moving(fetch);
+}
+
+/* --- which file next --- */
+
+static bool
+start_next_item(struct fetch *fetch)
+{
+	unsigned parallel = fetch->fetches->means.config->fetch_parallel;
+	if (fetch_is_ended(fetch) || fetch->is_cancelled || fetch->queued_count == 0 ||
+	    fetch->active_count >= parallel)
+		return false;
+	while (fetch->cursor < fetch->count && fetch->item_states[fetch->cursor] != ITEM_QUEUED)
+		fetch->cursor++;
+	if (fetch->cursor == fetch->count)
+		return false;	/* what is queued met trouble; on_retry() begins anew */
+	size_t index = fetch->cursor++;
+	fetch->item_states[index] = ITEM_ACTIVE;
+	fetch->queued_count--;
+	fetch->active_count++;
+	fetch->fetches->active_count++;
+	fetch->fetches->moving_count++;
+	set_moving(fetch);
+	fetch_item_start(fetch, index);
+	return true;
+}
+
+/* One file of each fetch in turn, so that a tree of thousands does not hold up a single file. */
+static void
+schedule(struct fetches *fetches)
+{
+	if (!fetches->is_started || fetches->is_stopping)
+		return;
+	bool is_started;
+	do {
+		is_started = false;
+		for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next) {
+			if (fetches->moving_count >= fetches->means.config->fetch_parallel)
+				return;
+			is_started |= start_next_item(fetch);
+		}
+	} while (is_started);
+}
+
+static void
+on_retry(void *arg)
+{
+	struct fetches *fetches = arg;
+	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
+		fetch->cursor = 0;
+	schedule(fetches);
+}
+
+/* --- starting and ending a fetch --- */
+
+static struct fetch *
+add_fetch(struct fetches *fetches, uint64_t id, struct fetch_request *request)
+{
+	struct fetch *fetch = mem_zero(1, sizeof(*fetch));
+	fetch->fetches = fetches;
+	fetch->id = id;
+	fetch->what = mem_string(request->what);
+	fetch->replace = request->replace;
+	fetch->is_foreign = request->data_fd >= 0;
+	fetch->data_fd = request->data_fd;
+	fetch->have_fd = request->have_fd;
+	fetch->count = request->count;
+	fetch->items = request->items;
+	fetch->item_states = mem_zero(request->count, 1);
+	fetch->queued_count = request->count;
+	for (size_t i = 0; i < fetch->count; i++)
+		fetch->total_bytes += fetch->items[i].content.size_bytes;
+	fetch->started_wall_ms = clock_wall_ms();
+	struct fetch **link = &fetches->first;
+	while (*link != NULL)
+		link = &(*link)->next;
+	*link = fetch;
+	if (id >= fetches->next_id)
+		fetches->next_id = id + 1;
+	return fetch;
+}
+
+static void
+remember_in_catalog(struct fetch *fetch)
+{
+	if (fetch->is_foreign)
+		return;
+	struct catalog_fetch_item *items = mem_zero(fetch->count, sizeof(*items));
+	for (size_t i = 0; i < fetch->count; i++)
+		items[i] = (struct catalog_fetch_item){ fetch->items[i].name,
+			fetch->items[i].content, fetch->items[i].mtime_ns, fetch->items[i].mode };
+	struct catalog_batch *batch = catalog_batch_new();
+	catalog_batch_fetch(batch, fetch->id, fetch->what, fetch->replace, items, fetch->count);
+	/* A catalog that cannot be written costs the memory of this fetch over a restart, not the fetch. */
+	catalog_submit(fetch->fetches->means.catalog, batch, NULL, NULL);
+	free(items);
+}
+
+static void
+drop_request(struct fetch_request *request)
+{
+	for (size_t i = 0; i < request->count; i++)
+		free(request->items[i].name);
+	free(request->items);
+	if (request->data_fd >= 0)
+		close(request->data_fd);
+	if (request->have_fd >= 0)
+		close(request->have_fd);
+}
+
+/* The very same file is being fetched already: that fetch is the answer. */
+static struct fetch *
+find_same(const struct fetches *fetches, const struct fetch_request *request)
+{
+	if (request->count != 1 || request->data_fd >= 0)
+		return NULL;
+	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
+		if (!fetch_is_ended(fetch) && !fetch->is_cancelled && fetch->count == 1 &&
+		    !fetch->is_foreign && fetch->replace == request->replace &&
+		    content_equal(&fetch->items[0].content, &request->items[0].content) &&
+		    strcmp(fetch->items[0].name, request->items[0].name) == 0)
+			return fetch;
+	return NULL;
+}
+
+int
+fetch_start(struct fetches *fetches, struct fetch_request *request, uint64_t *ret_id,
+    struct error *err)
+{
+	assert(loop_is_mine(fetches->means.loop));
+	assert(request->count >= 1 && request->count <= FETCH_ITEMS_MAX);
+	struct fetch *same = find_same(fetches, request);
+	if (same != NULL) {
+		drop_request(request);
+		*ret_id = same->id;
+		return P2P_OK;
+	}
+	if (fetches->is_stopping || fetches_active(fetches) >= FETCH_ACTIVE_MAX) {
+		drop_request(request);
+		if (fetches->is_stopping)
+			return error_set(err, P2P_SHUTTING_DOWN, "the daemon is stopping");
+		return error_set(err, P2P_TOO_MANY, "%d fetches are under way, which is the most",
+		    FETCH_ACTIVE_MAX);
+	}
+	struct fetch *fetch = add_fetch(fetches, fetches->next_id, request);
+	*ret_id = fetch->id;
+	remember_in_catalog(fetch);
+	fetch_publish(fetch, EVENT_FETCH_STARTED);
+	schedule(fetches);
+	return P2P_OK;
+}
+
+int
+fetch_cancel(struct fetches *fetches, uint64_t id)
+{
+	assert(loop_is_mine(fetches->means.loop));
+	struct fetch *fetch = fetch_find(fetches, id);
+	if (fetch == NULL)
+		return P2P_NOT_FOUND;
+	if (fetch_is_ended(fetch)) {
+		unlink_fetch(fetch);
+		free_fetch(fetch);
+		return P2P_OK;
+	}
+	fetch->is_cancelled = true;
+	for (struct active *active = fetch->actives; active != NULL; active = active->next)
+		fetch_item_stop(active);
+	settle(fetch);
+	return P2P_OK;
+}
+
+uint32_t
+fetches_active(const struct fetches *fetches)
+{
+	uint32_t count = 0;
+	for (const struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
+		count += !fetch_is_ended(fetch);
+	return count;
+}
+
+/* --- the life of all of them --- */
+
+/* A peer came: what waits for holders may go on. */
+static void
+on_peer(void *arg, const char *id, enum peer_state state)
+{
+	struct fetches *fetches = arg;
+	if (state != PEER_HERE)
+		return;
+	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
+		for (struct active *active = fetch->actives; active; active = active->next)
+			if (active->download != NULL)
+				download_peer_here(active->download, id);
+	fetch_streams_peer_here(fetches, id);
+}
+
+struct fetches *
+fetches_new(struct loop *loop, struct pool *pool, struct store *store, struct catalog *catalog,
+    struct indexer *indexer, struct peers *peers, struct transport *transport,
+    struct events *events, struct config *config)
+{
+	struct fetches *fetches = mem_zero(1, sizeof(*fetches));
+	fetches->means = (struct download_means){ loop, pool, store, catalog, peers, transport,
+		config_ref(config) };
+	fetches->indexer = indexer;
+	fetches->events = events;
+	fetches->next_id = 1;
+	fetches->progress = loop_timer_new(loop, fetches_on_progress, fetches);
+	fetches->retry = loop_timer_new(loop, on_retry, fetches);
+	peers_on_change(peers, on_peer, fetches);
+	return fetches;
+}
+
+void
+fetches_resume(struct fetches *fetches, uint64_t id, struct fetch_request *request)
+{
+	assert(!fetches->is_started && request->count >= 1);
+	add_fetch(fetches, id, request);
+}
+
+void
+fetches_start(struct fetches *fetches)
+{
+	fetches->is_started = true;
+	schedule(fetches);
+}
+
+void
+fetches_configure(struct fetches *fetches, struct config *config)
+{
+	struct config *old = fetches->means.config;
+	fetches->means.config = config_ref(config);
+	config_unref(old);
+	schedule(fetches);
+}
+
+void
+fetches_stop(struct fetches *fetches, loop_fn done, void *arg)
+{
+	assert(loop_is_mine(fetches->means.loop));
+	fetches->is_stopping = true;
+	fetches->stopped = done;
+	fetches->stopped_arg = arg;
+	loop_timer_stop(fetches->retry);
+	loop_timer_stop(fetches->progress);
+	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
+		for (struct active *active = fetch->actives; active; active = active->next)
+			fetch_item_stop(active);
+	fetch_streams_stop(fetches);
+	fetches_maybe_stopped(fetches);
+}
+
+void
+fetches_maybe_stopped(struct fetches *fetches)
+{
+	loop_fn stopped = fetches->stopped;
+	if (!fetches->is_stopping || stopped == NULL || fetches->active_count != 0 ||
+	    fetches->stream_count != 0)
+		return;
+	fetches->stopped = NULL;
+	stopped(fetches->stopped_arg);
+}
+
+void
+fetches_free(struct fetches *fetches)
+{
+	if (fetches == NULL)
+		return;
+	while (fetches->first != NULL) {
+		struct fetch *fetch = fetches->first;
+		fetches->first = fetch->next;
+		free_fetch(fetch);
+	}
+	loop_timer_free(fetches->progress);
+	loop_timer_free(fetches->retry);
+	config_unref(fetches->means.config);
+	free(fetches);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fetch.h - fetches: from "I want this" to verified bytes under their name.  Mind's thread.
+ *
+ * A fetch is one or many files (a tree), each with its content id, and where they land: in the share, or in two descriptors
+ * that the user opened.  A fetch into the share is remembered by the catalog and goes on after a restart.  A fetch never
+ * gives up because holders are away or the disk is full: it waits, says why, and goes on by itself.
+ */
+#ifndef P2PD_FETCH_H
+#define P2PD_FETCH_H
+
+#include "catalog.h"
+#include "config.h"
+#include "events.h"
+#include "indexer.h"
+#include "loop.h"
+#include "partial.h"
+#include "peers.h"
+#include "pool.h"
+#include "store.h"
+#include "transport.h"
+
+#define FETCH_ITEMS_MAX		1000000	/* files of one fetch */
+#define FETCH_ENDED_KEPT	100	/* ended fetches that are still listed */
+#define FETCH_ACTIVE_MAX	1000	/* fetches that have not ended */
+
+enum fetch_state { FETCH_QUEUED, FETCH_MOVING, FETCH_WAITING, FETCH_DONE, FETCH_FAILED, FETCH_CANCELLED };
+const char	*fetch_state_name(enum fetch_state state);	/* "queued", "moving", "waiting", "done", "failed", "cancelled" */
+
+/* One file that is wanted. */
+struct fetch_item {
+	char *name;			/* in the share, or for people */
+	struct content_id content;
+	int64_t mtime_ns;
+	uint32_t mode;
+};
+
+struct fetch_request {
+	const char *what;		/* as the user said it; copied */
+	struct fetch_item *items;	/* takes the array and the names (malloc) */
+	size_t count;			/* 1 to FETCH_ITEMS_MAX */
+	bool replace;			/* files of these names may be replaced */
+	int data_fd, have_fd;		/* a foreign target of one item; takes both; -1: the share */
+};
+
+struct fetch_info {
+	uint64_t id;
+	char *what;			/* owned by the copy: fetch_info_fini() */
+	enum fetch_state state;
+	bool is_foreign;
+	uint64_t total_bytes, done_bytes;	/* verified */
+	uint32_t total_files, done_files, failed_files;
+	uint64_t rate_bps;		/* bytes per second, over the last seconds */
+	uint64_t eta_ms;		/* UINT64_MAX: unknown */
+	uint32_t sources;		/* holders that bytes come from now */
+	int64_t started_wall_ms, ended_wall_ms;
+	char *current;			/* a file that is being fetched, or NULL */
+	const char *transport;		/* "rest" */
+	int code;			/* why it waits or failed */
+	char *text;			/* in words, or NULL */
+};
+void		 fetch_info_fini(struct fetch_info *info);
+
+struct fetches;
+
+struct fetches	*fetches_new(struct loop *loop, struct pool *pool, struct store *store, struct catalog *catalog,
+		     struct indexer *indexer, struct peers *peers, struct transport *transport,
+		     struct events *events, struct config *config);
+/* Takes up a fetch that the catalog remembers, before start. */
+void		 fetches_resume(struct fetches *fetches, uint64_t id, struct fetch_request *request);
+void		 fetches_start(struct fetches *fetches);
+void		 fetches_configure(struct fetches *fetches, struct config *config);
+/* Stops moving: cancels requests, syncs what is verified; done(arg) when nothing is under way any more. */
+void		 fetches_stop(struct fetches *fetches, loop_fn done, void *arg);
+void		 fetches_free(struct fetches *fetches);
+
+/* Starts one.  Takes what the request says, even on failure.  P2P_TOO_MANY, P2P_SHUTTING_DOWN. */
+int		 fetch_start(struct fetches *fetches, struct fetch_request *request, uint64_t *ret_id, struct error *err);
+/* Ends it; verified pieces in the share are dropped.  P2P_NOT_FOUND.  One that has ended is only taken from the list. */
+int		 fetch_cancel(struct fetches *fetches, uint64_t id);
+/* A copy of one, or of all in order of their number (gives; fini each, free the array). */
+int		 fetch_get(const struct fetches *fetches, uint64_t id, struct fetch_info *ret);
+struct fetch_info *fetches_list(const struct fetches *fetches, size_t *ret_count);
+uint32_t	 fetches_active(const struct fetches *fetches);
+
+/* --- streaming a content through (gateway) --- */
+
+struct fetch_stream;
+/* Fetches a content in order, a window ahead of the reader, into an anonymous file.  Mind. */
+struct fetch_stream *fetch_stream_new(struct fetches *fetches, const struct content_id *content);
+/* Any thread: bytes from `offset` that are verified, at most `len`; P2P_OK with *ret_len = 0: not there yet; P2P_NO_HOLDER,
+ * P2P_TIMEOUT, ... when it failed.  Offsets only ascend. */
+int		 fetch_stream_read(struct fetch_stream *stream, void *data, size_t len, uint64_t offset, size_t *ret_len);
+/* Any thread: wake(arg) is called once, on the mind, when a read at `offset` can answer or the stream failed; at once if it can now
+ * (then maybe on the calling thread). */
+void		 fetch_stream_wait(struct fetch_stream *stream, uint64_t offset, void (*wake)(void *arg), void *arg);
+/* Any thread; takes the stream.  No wake comes after this returned, provided that the caller holds no lock that wake takes. */
+void		 fetch_stream_close(struct fetch_stream *stream);
+
+#endif

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fetch_item.c - one file of a fetch, from wanted to standing under its name.
+ *
+ * Into the share: look whether it is here already -> download (which takes the bytes from another file of the share
+ * where one has the same content) -> publish (durable, renamed) -> enter it in the catalog.  The indexer is held off that name
+ * from the first to the last step, for the entry is made here.
+ *
+ * Into two descriptors of a user: download -> make it durable.  The user's program renames.
+ *
+ * Each step is one job on the pool or one download; its end starts the next.  A stop lets the step under way end and
+ * goes no further.
+ */
+#include "fetch_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mem.h"
+
+/* A job of an item on the pool. */
+struct job {
+	struct active *active;
+	struct partial *partial;	/* to publish or to leave: owned */
+	bool is_dropped;		/* of leaving: the fetch was cancelled */
+	int code;
+	struct error error;
+	bool is_present;		/* of looking: there is nothing to do */
+	struct file_sig sig;		/* of publishing: what was published */
+	struct digest *layer;		/* the same; owned */
+};
+
+static struct fetch_item *
+item_of(const struct active *active)
+{
+	return &active->fetch->items[active->index];
+}
+
+static struct download_means *
+means_of(const struct active *active)
+{
+	return &active->fetch->fetches->means;
+}
+
+static void
+submit(struct active *active, struct partial *partial, pool_fn work, loop_fn done)
+{
+	struct job *job = mem_zero(1, sizeof(*job));
+	job->active = active;
+	job->partial = partial;
+	job->is_dropped = active->fetch->is_cancelled && !active->fetch->is_foreign;
+	pool_submit(means_of(active)->pool, POOL_SOON, work, done, job);
+}
+
+static void
+end(struct active *active, int code, const char *text)
+{
+	if (!active->fetch->is_foreign)
+		indexer_release(active->fetch->fetches->indexer, item_of(active)->name);
+	fetch_item_ended(active, code, text);
+}
+
+static void
+end_job(struct job *job)
+{
+	struct active *active = job->active;
+	end(active, active->is_stopping ? P2P_CANCELLED : job->code, job->error.text);
+	free(job->layer);
+	free(job);
+}
+
+/* --- into the catalog --- */
+
+static void
+entered(void *arg, int code)
+{
+	struct job *job = arg;
+	job->code = code;
+	if (code != P2P_OK)
+		error_set(&job->error, code, "\"%s\" is here, but the catalog could not be written",
+		    item_of(job->active)->name);
+	end_job(job);
+}
+
+static void
+enter(struct job *job)
+{
+	const struct active *active = job->active;
+	const struct fetch_item *item = item_of(active);
+	struct catalog_local file = {
+		.content = item->content,
+		.sig = job->sig,
+		.mtime_ns = job->sig.mtime_ns,
+		.mode = item->mode,
+	};
+	struct catalog_batch *batch = catalog_batch_new();
+	uint64_t layer_count = merkle_piece_count(item->content.size_bytes,
+	    merkle_piece_bytes(item->content.size_bytes));
+	catalog_batch_put(batch, item->name, &file, job->layer, layer_count);
+	catalog_batch_fetch_item_done(batch, active->fetch->id, item->name);
+	job->layer = NULL;
+	catalog_submit(means_of(active)->catalog, batch, entered, job);
+}
+
+/* --- publishing what was downloaded --- */
+
+static void
+work_publish(void *arg)
+{
+	struct job *job = arg;
+	const struct fetch *fetch = job->active->fetch;
+	const struct fetch_item *item = item_of(job->active);
+	if (fetch->is_foreign) {
+		job->code =
+		    partial_finish(job->partial, item->mode, item->mtime_ns, &job->error);
+	} else {
+		job->code = partial_publish(job->partial, item->name, item->mode, item->mtime_ns,
+		    fetch->replace ? FILE_REPLACE : FILE_KEEP_EXISTING, &job->sig,
+		    &job->error);
+		job->layer = partial_layer(job->partial);
+	}
+	partial_free(job->partial);
+}
+
+static void
+done_publish(void *arg)
+{
+	struct job *job = arg;
+	if (job->code == P2P_OK && !job->active->fetch->is_foreign)
+		enter(job);
+	else
+		end_job(job);
+}
+
+/* Stopped before the end: what is verified is kept for another time, or dropped with a fetch that was cancelled. */
+static void
+work_leave(void *arg)
+{
+	struct job *job = arg;
+	if (job->is_dropped) {
+		partial_discard(job->partial);
+		return;
+	}
+	/* A failure costs verifying again at the next time, no more. */
+	(void)partial_sync(job->partial, NULL);
+	partial_free(job->partial);
+}
+
+static void
+done_leave(void *arg)
+{
+	end_job(arg);
+}
+
+/* --- downloading --- */
+
+static struct partial *
+open_foreign(const struct fetch *fetch, const struct content_id *content, struct error *err)
+{
+	int data_fd = fcntl(fetch->data_fd, F_DUPFD_CLOEXEC, 3);
+	int have_fd = fcntl(fetch->have_fd, F_DUPFD_CLOEXEC, 3);
+	if (data_fd >= 0 && have_fd >= 0)
+		return partial_open_foreign(data_fd, have_fd, content, err);
+	error_errno(err, "cannot duplicate the descriptors of the target");
+	if (data_fd >= 0)
+		close(data_fd);
+	if (have_fd >= 0)
+		close(have_fd);
+	return NULL;
+}
+
+/* On the pool. */
+static struct partial *
+open_partial(void *arg, struct error *err)
+{
+	struct active *active = arg;
+	const struct content_id *content = &item_of(active)->content;
+	if (active->fetch->is_foreign)
+		return open_foreign(active->fetch, content, err);
+	return partial_open_share(means_of(active)->store, content, err);
+}
+
+/* Feeds missing pieces from a file of ours; they are verified like any others. */
+static void
+feed_pieces(struct active *active, struct partial *partial, const struct store_reader *reader)
+{
+	unsigned char *block = mem_alloc(STORE_BLOCK);
+	uint64_t count = partial_piece_count(partial), size_bytes = reader->content.size_bytes;
+	uint64_t offset = 0;
+	int code = P2P_OK;
+	for (uint64_t piece = 0; piece < count && code == P2P_OK; piece++) {
+		uint64_t end = offset + merkle_piece_length(size_bytes, partial_piece_bytes(partial), piece);
+		struct partial_sink *sink =
+		    partial_has(partial, piece) ? NULL : partial_sink_new(partial, piece, 1);
+		while (sink != NULL && offset < end && code == P2P_OK) {
+			size_t len = end - offset < STORE_BLOCK ? end - offset : STORE_BLOCK;
+			code = active->is_stopping ? P2P_CANCELLED
+						   : file_pread(reader->fd, block, len, offset, NULL);
+			if (code == P2P_OK)
+				code = partial_sink_feed(sink, block, len, NULL);
+			offset += len;
+		}
+		offset = end;
+		uint64_t verified, wasted_bytes;
+		if (sink != NULL)
+			partial_sink_end(sink, &verified, &wasted_bytes);
+	}
+	free(block);
+}
+
+/* The same content stands in the share, maybe under another name: it costs no network.  Whatever goes wrong here, the
+ * holders are asked instead. */
+static void
+fill_partial(void *arg, struct partial *partial)
+{
+	struct active *active = arg;
+	struct download_means *means = means_of(active);
+	char name[NAME_SIZE];
+	struct catalog_local local;
+	struct store_reader *reader;
+	struct digest *layer;
+	size_t layer_count;
+	if (partial_is_complete(partial) ||
+	    catalog_find_content(means->catalog, partial_content(partial), name, &local) ||
+	    store_open(means->store, name, &local.content, &local.sig, &reader, NULL))
+		return;
+	if (!partial_has_layer(partial) &&
+	    catalog_layer(means->catalog, partial_content(partial), &layer, &layer_count) ==
+		P2P_OK) {
+		(void)partial_set_layer(partial, layer, layer_count, NULL);
+		free(layer);
+	}
+	if (partial_has_layer(partial))
+		feed_pieces(active, partial, reader);
+	store_reader_unref(reader);
+}
+
+static void
+on_moved(void *arg)
+{
+	struct active *active = arg;
+	struct partial *partial = download_partial(active->download);
+	active->have_bytes = partial != NULL ? partial_have_bytes(partial) : 0;
+	fetch_item_moved(active->fetch);
+}
+
+static void
+on_waiting(void *arg, int code, const char *text)
+{
+	fetch_item_waiting(arg, code, text);
+}
+
+static void
+on_ended(void *arg, int code)
+{
+	struct active *active = arg;
+	struct partial *partial = download_free(active->download);
+	active->download = NULL;
+	if (code == P2P_OK && !active->is_stopping)
+		submit(active, partial, work_publish, done_publish);
+	else if (partial != NULL)
+		submit(active, partial, work_leave, done_leave);
+	else
+		end(active, P2P_CANCELLED, NULL);
+}
+
+static void
+start_download(struct active *active)
+{
+	static const struct download_target target = { open_partial, fill_partial };
+	static const struct download_events events = { on_moved, on_waiting, on_ended };
+	struct download_means *means = means_of(active);
+	uint64_t reserve_bytes =
+	    active->fetch->is_foreign ? UINT64_MAX : means->config->share_reserve_bytes;
+	active->download = download_new(means, &item_of(active)->content, reserve_bytes,
+	    &target, &events, active);
+}
+
+/* --- is it here already? --- */
+
+static void
+work_look(void *arg)
+{
+	struct job *job = arg;
+	const struct fetch_item *item = item_of(job->active);
+	struct download_means *means = means_of(job->active);
+	struct catalog_local local;
+	struct store_reader *reader;
+	if (catalog_find_local(means->catalog, item->name, &local) != P2P_OK)
+		return;
+	if (!content_equal(&local.content, &item->content)) {
+		if (!job->active->fetch->replace)
+			job->code = error_set(&job->error, P2P_EXISTS,
+			    "another content stands under \"%s\" here", item->name);
+		return;
+	}
+	if (store_open(means->store, item->name, &local.content, &local.sig, &reader, NULL))
+		return;
+	store_reader_unref(reader);
+	job->is_present = true;
+}
+
+static void
+done_look(void *arg)
+{
+	struct job *job = arg;
+	struct active *active = job->active;
+	if (job->is_present || job->code != P2P_OK || active->is_stopping) {
+		end_job(job);
+		return;
+	}
+	start_download(active);
+	free(job);
+}
+
+void
+fetch_item_start(struct fetch *fetch, size_t index)
+{
+	struct active *active = mem_zero(1, sizeof(*active));
+	active->fetch = fetch;
+	active->index = index;
+	active->next = fetch->actives;
+	fetch->actives = active;
+	if (fetch->is_foreign) {
+		start_download(active);
+		return;
+	}
+	indexer_hold(fetch->fetches->indexer, item_of(active)->name);
+	submit(active, NULL, work_look, done_look);
+}
+
+void
+fetch_item_stop(struct active *active)
+{
+	active->is_stopping = true;
+	if (active->download != NULL)
+		download_stop(active->download);
+}
