@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * service.h - everything that any face may ask of this peer, and nothing else.
+ *
+ * What two faces need is decided here: rights, conditions, what a NAME or ID means, limits, what an error says.  A face
+ * decodes, calls, encodes.  Functions marked (disk) read the catalog or files and are for the hands: MHD's threads, the pool;
+ * never the mind.  All others may be called by any thread and ask the mind by loop_call().
+ * P2P_SHUTTING_DOWN may be the answer of any.
+ */
+#ifndef P2PD_SERVICE_H
+#define P2PD_SERVICE_H
+
+#include "catalog.h"
+#include "config.h"
+#include "events.h"
+#include "fetch.h"
+#include "indexer.h"
+#include "node.h"
+#include "peers.h"
+#include "pool.h"
+#include "store.h"
+
+struct service;
+
+/* Who asks: the owner through the control socket may do everything, a network face what [share] remote allows. */
+enum service_origin { SERVICE_OWNER, SERVICE_NETWORK };
+
+struct service_parts {
+	struct loop *loop;
+	struct pool *pool;
+	struct store *store;
+	struct catalog *catalog;
+	struct indexer *indexer;
+	struct peers *peers;
+	struct fetches *fetches;
+	struct events *events;
+	/* Reads the configuration again; mind.  The report has a line for each key that needs a restart. */
+	int (*reload)(void *arg, struct buf *report, struct error *err);
+	void *reload_arg;
+};
+
+struct service	*service_new(const struct service_parts *parts, struct config *config);
+void		 service_free(struct service *service);
+/* Mind: a new configuration is in force. */
+void		 service_configure(struct service *service, struct config *config);
+/* The configuration in force; gives a reference.  Any thread. */
+struct config	*service_config(struct service *service);
+struct loop	*service_loop(struct service *service);		/* borrowed; for faces that live on the mind */
+struct pool	*service_pool(struct service *service);		/* borrowed */
+
+/* --- this peer --- */
+struct service_node {
+	struct node_record self;
+	uint64_t uptime_ms;
+	uint32_t peers_here, peers_known;
+	uint32_t fetches_active;
+	struct indexer_status index;	/* its `trouble` is NULL here: */
+	char trouble[256];		/* "" if all is well */
+	char reload_error[ERROR_TEXT_MAX];	/* why the last reload was refused, or "" */
+	char share[1024];		/* the directory */
+	char config_source[1024];	/* the file, or "" for the defaults */
+	uint64_t free_bytes;		/* that may still be written to the share */
+};
+int	service_node(struct service *service, struct service_node *ret);	/* (disk: statvfs) */
+/* The same without the disk: free_bytes is 0. For the control face on the mind. */
+int	service_node_quick(struct service *service, struct service_node *ret);
+
+/* --- peers --- */
+int	service_peers(struct service *service, struct peer_info **ret, size_t *ret_count);	/* gives: free() */
+int	service_register(struct service *service, const struct node_record *theirs, const char *from_host,
+	    struct node_record *ret_mine, struct node_record **ret_known, size_t *ret_count, struct error *err);
+int	service_leave(struct service *service, const char *id, const char *from_host, struct error *err);
+int	service_notice(struct service *service, const struct notice *notice, struct error *err);
+int	service_changes(struct service *service, const char *peer, uint64_t epoch, uint64_t since, uint32_t limit,
+	    struct change_page **ret, struct error *err);	/* (disk); peer NULL: this one */
+
+/* --- files --- */
+int	service_search(struct service *service, const struct catalog_query *query, catalog_found_fn fn, void *arg,
+	    char *ret_cursor, struct error *err);	/* (disk) */
+void	service_unshareable(struct service *service, void (*fn)(void *arg, const char *name, const char *why), void *arg);
+/* Opens a file of ours.  Gives a reader.  *ret_file (may be NULL) has its mtime and mode.  (disk) */
+int	service_open(struct service *service, const char *name, struct store_reader **ret,
+	    struct catalog_local *ret_file, struct error *err);
+int	service_open_content(struct service *service, const struct content_id *content,
+	    struct store_reader **ret, struct error *err);	/* (disk) */
+/* The layer of a content of ours; piece_bytes 0: the one we choose; coarser ones are folded, finer ones are
+ * P2P_BAD_REQUEST with a text that names the finest.  Gives: free().  (disk) */
+int	service_layer(struct service *service, const struct content_id *content, uint32_t piece_bytes,
+	    struct digest **ret_layer, size_t *ret_count, uint32_t *ret_piece_bytes, struct error *err);
+/* P2P_OK if we hold all of the content, else P2P_NOT_FOUND.  (disk) */
+int	service_have(struct service *service, const struct content_id *content, struct error *err);
+
+/* --- changing the share --- */
+struct service_put {
+	enum service_origin origin;
+	const char *name;
+	uint64_t expect_bytes;		/* UINT64_MAX: not announced */
+	bool replace;			/* an existing other file may be replaced (needs remote = all on the network) */
+	bool if_absent;			/* If-None-Match: *: any existing file is P2P_PRECONDITION */
+	const struct digest *if_match;	/* If-Match: the root that it must have now, else P2P_PRECONDITION; implies replace */
+	mode_t mode;			/* 0: 0644 */
+	int64_t mtime_ns;		/* 0: now */
+};
+struct service_upload;
+struct service_stored {
+	struct content_id content;
+	bool is_new;			/* nothing had this name before */
+};
+/* Checks name, rights, conditions, room.  Gives an upload.  (disk) */
+int	service_put_begin(struct service *service, const struct service_put *put, struct service_upload **ret,
+	    struct error *err);
+int	service_put_feed(struct service_upload *upload, const void *data, size_t len, struct error *err);	/* (disk) */
+int	service_put_feed_fd(struct service_upload *upload, int fd, struct error *err);	/* (disk) */
+/* The file is durable, has its name and stands in the catalog when this returns P2P_OK.  The upload stays to be freed.  (disk) */
+int	service_put_end(struct service_upload *upload, struct service_stored *ret, struct error *err);
+void	service_put_free(struct service_upload *upload);	/* drops what was not ended; NULL is nothing (disk) */
+/* if_match as above, or NULL.  (disk) */
+int	service_remove(struct service *service, enum service_origin origin, const char *name,
+	    const struct digest *if_match, struct error *err);
+
+/* --- fetches --- */
+struct service_fetch {
+	enum service_origin origin;
+	const char *what;		/* a name, an id (root in hex, or its first 8 digits or more), a directory, or a glob */
+	const struct content_id *content;	/* instead: exactly this (`what` is then the name to land under, or to show) */
+	bool replace;
+	int data_fd, have_fd;		/* -1, or a foreign target; takes both, even on failure */
+};
+/* One of several contents that fit; told when the answer is P2P_AMBIGUOUS. */
+typedef void	(*service_candidate_fn)(void *arg, const struct catalog_found *candidate);
+struct service_fetch_started {
+	uint64_t id;
+	uint32_t files;			/* that will be fetched; 0: all are here already, nothing was started, id is 0 */
+	uint32_t present;		/* that fit and are here already */
+	uint64_t bytes;
+};
+/* Resolves and starts.  fn may be NULL.  (disk) */
+int	service_fetch(struct service *service, const struct service_fetch *fetch, service_candidate_fn fn, void *arg,
+	    struct service_fetch_started *ret, struct error *err);
+int	service_fetch_get(struct service *service, uint64_t id, struct fetch_info *ret, struct error *err);
+int	service_fetches(struct service *service, struct fetch_info **ret, size_t *ret_count);	/* gives */
+int	service_cancel(struct service *service, enum service_origin origin, uint64_t id, struct error *err);
+
+/* --- gateway: a file that we may not hold, streamed from those who do --- */
+/* If it is here, *ret_reader is given; else *ret_stream.  P2P_AMBIGUOUS as with fetch.  (disk) */
+int	service_stream(struct service *service, const char *name, struct content_id *ret_content,
+	    struct store_reader **ret_reader, struct fetch_stream **ret_stream, struct error *err);
+
+/* --- events --- */
+/* Mind only (REST calls it through loop_call on service_loop()). */
+struct events	*service_events(struct service *service);
+/* Parses "<run>-<id>" (Last-Event-ID): the id to go on after; for an id of another run one that makes an events-lost come
+ * first; the newest for NULL or "". P2P_BAD_REQUEST.  Mind. */
+int	service_event_position(struct service *service, const char *text, uint64_t *ret_after, struct error *err);
+
+/* --- the daemon --- */
+int	service_reload(struct service *service, struct buf *report, struct error *err);	/* mind */
+
+#endif

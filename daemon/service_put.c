@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * service_put.c - changing the share: new files and removed ones.
+ *
+ * Who may: the owner everything; a network face what [share] remote says (read; upload: add new files; all).
+ *
+ * An upload is judged at its beginning (name, rights, conditions, room), streams into the store, and gets its name, and its
+ * entry in the catalog, at its end; until then nothing of it is to be seen.  Conditions are about what the catalog says;
+ * what the disk says meanwhile is judged by the rename itself.  The indexer is held off the name in between.
+ */
+#include "service_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem.h"
+
+#define DEFAULT_MODE	0644
+
+struct service_upload {
+	struct service *service;
+	char name[NAME_SIZE];
+	bool is_replacing;	/* a different file of this name may go */
+	bool is_new;		/* nothing had this name at the beginning */
+	mode_t mode;
+	int64_t mtime_ns;
+	struct store_upload *upload;
+};
+
+int
+service_allow(struct service *service, enum service_origin origin, bool changes, const char *what,
+    struct error *err)
+{
+	if (origin == SERVICE_OWNER)
+		return P2P_OK;
+	struct config *config = service_config(service);
+	enum config_remote remote = config->share_remote;
+	config_unref(config);
+	if (remote == REMOTE_ALL || (remote == REMOTE_UPLOAD && !changes))
+		return P2P_OK;
+	return error_set(err, P2P_FORBIDDEN, "%s over the network wants [share] remote = %s here",
+	    what, changes ? "all" : "upload or all");
+}
+
+/* --- the indexer keeps off --- */
+
+struct hold_ask {
+	struct service *service;
+	const char *name;
+};
+
+static int
+ask_hold(void *arg)
+{
+	const struct hold_ask *ask = arg;
+	indexer_hold(ask->service->parts.indexer, ask->name);
+	return P2P_OK;
+}
+
+static int
+hold(struct service *service, const char *name, struct error *err)
+{
+	struct hold_ask ask = { service, name };
+	return service_ask(service, ask_hold, &ask, err);
+}
+
+static void
+release_on_mind(void *arg)
+{
+	struct hold_ask *ask = arg;
+	indexer_release(ask->service->parts.indexer, ask->name);
+	free((char *)ask->name);
+	free(ask);
+}
+
+/* A post, not a call: it must happen even while the daemon is stopping. */
+static void
+release(struct service *service, const char *name)
+{
+	struct hold_ask *ask = mem_alloc(sizeof(*ask));
+	*ask = (struct hold_ask){ service, mem_string(name) };
+	loop_post(service->parts.loop, release_on_mind, ask);
+}
+
+/* --- uploads --- */
+
+/* What stands under the name now, as far as the catalog knows.  False: nothing. */
+static bool
+find_existing(struct service *service, const char *name, struct catalog_local *ret)
+{
+	return catalog_find_local(service->parts.catalog, name, ret) == P2P_OK;
+}
+
+static int
+check_match(const char *name, const struct catalog_local *existing, const struct digest *if_match,
+    struct error *err)
+{
+	if (if_match == NULL)
+		return P2P_OK;
+	if (existing == NULL)
+		return error_set(err, P2P_PRECONDITION, "there is no file \"%s\" to match", name);
+	if (!digest_equal(&existing->content.root, if_match))
+		return error_set(err, P2P_PRECONDITION, "\"%s\" has another content now", name);
+	return P2P_OK;
+}
+
+static int
+judge_put(struct service *service, const struct service_put *put, bool *ret_is_new,
+    struct error *err)
+{
+	int code = name_check(put->name, strlen(put->name), err);
+	if (code == P2P_OK)
+		code = service_allow(service, put->origin, false, "adding files", err);
+	if (code == P2P_OK && (put->replace || put->if_match != NULL))
+		code = service_allow(service, put->origin, true, "replacing files", err);
+	if (code != P2P_OK)
+		return code;
+	struct catalog_local existing;
+	bool exists = find_existing(service, put->name, &existing);
+	if (exists && put->if_absent)
+		return error_set(err, P2P_PRECONDITION, "there is a file \"%s\" already",
+		    put->name);
+	*ret_is_new = !exists;
+	return check_match(put->name, exists ? &existing : NULL, put->if_match, err);
+}
+
+int
+service_put_begin(struct service *service, const struct service_put *put,
+    struct service_upload **ret, struct error *err)
+{
+	bool is_new = false;
+	int code = judge_put(service, put, &is_new, err);
+	if (code != P2P_OK)
+		return code;
+	struct config *config = service_config(service);
+	uint64_t max_bytes =
+	    put->origin == SERVICE_OWNER ? MERKLE_CONTENT_MAX : config->rest_upload_max;
+	struct error error = { 0 };
+	struct store_upload *upload = store_upload_new(service->parts.store, put->expect_bytes,
+	    max_bytes, config->share_reserve_bytes, &error);
+	config_unref(config);
+	if (upload == NULL) {
+		if (err != NULL)
+			*err = error;
+		return error.code;
+	}
+	code = hold(service, put->name, err);
+	if (code != P2P_OK) {
+		store_upload_free(upload);
+		return code;
+	}
+	struct service_upload *mine = mem_zero(1, sizeof(*mine));
+	mine->service = service;
+	memcpy(mine->name, put->name, strlen(put->name) + 1);
+	mine->is_replacing = put->replace || put->if_match != NULL;
+	mine->is_new = is_new;
+	mine->mode = put->mode != 0 ? put->mode & 0777 : DEFAULT_MODE;
+	mine->mtime_ns = put->mtime_ns;
+	mine->upload = upload;
+	*ret = mine;
+	return P2P_OK;
+}
+
+int
+service_put_feed(struct service_upload *upload, const void *data, size_t len, struct error *err)
+{
+	return store_upload_feed(upload->upload, data, len, err);
+}
+
+int
+service_put_feed_fd(struct service_upload *upload, int fd, struct error *err)
+{
+	return store_upload_feed_fd(upload->upload, fd, err);
+}
+
+static int
+enter(struct service_upload *upload, struct store_written *written, struct error *err)
+{
+	struct catalog_local file = {
+		.content = written->content,
+		.sig = written->sig,
+		.mtime_ns = written->sig.mtime_ns,
+		.mode = upload->mode,
+	};
+	struct catalog_batch *batch = catalog_batch_new();
+	catalog_batch_put(batch, upload->name, &file, written->layer, written->layer_count);
+	int code = catalog_submit_wait(upload->service->parts.catalog, batch);
+	if (code != P2P_OK)
+		error_set(err, code,
+		    "\"%s\" is stored, but the catalog cannot be written now; it will be shared later",
+		    upload->name);
+	return code;
+}
+
+int
+service_put_end(struct service_upload *upload, struct service_stored *ret, struct error *err)
+{
+	struct store_written written = { 0 };
+	int code = store_upload_commit(upload->upload, upload->name, upload->mode,
+	    upload->mtime_ns, upload->is_replacing ? FILE_REPLACE : FILE_KEEP_EXISTING, &written,
+	    err);
+	if (code != P2P_OK)
+		return code;
+	code = enter(upload, &written, err);
+	if (code != P2P_OK)
+		return code;
+	*ret = (struct service_stored){ written.content, upload->is_new };
+	return P2P_OK;
+}
+
+void
+service_put_free(struct service_upload *upload)
+{
+	if (upload == NULL)
+		return;
+	store_upload_free(upload->upload);
+	release(upload->service, upload->name);
+	free(upload);
+}
+
+/* --- removing --- */
+
+static int
+remove_held(struct service *service, const char *name, const struct file_sig *sig,
+    struct error *err)
+{
+	int code = store_remove(service->parts.store, name, sig, err);
+	if (code != P2P_OK && code != P2P_NOT_FOUND)
+		return code;
+	struct catalog_batch *batch = catalog_batch_new();
+	catalog_batch_remove(batch, name);
+	code = catalog_submit_wait(service->parts.catalog, batch);
+	if (code != P2P_OK)
+		error_set(err, code, "\"%s\" is removed, but the catalog cannot be written now",
+		    name);
+	return code;
+}
+
+int
+service_remove(struct service *service, enum service_origin origin, const char *name,
+    const struct digest *if_match, struct error *err)
+{
+	int code = service_allow(service, origin, true, "removing files", err);
+	if (code == P2P_OK)
+		code = name_check(name, strlen(name), err);
+	if (code != P2P_OK)
+		return code;
+	struct catalog_local existing;
+	if (!find_existing(service, name, &existing))
+		return error_set(err, P2P_NOT_FOUND, "this peer shares no file \"%s\"", name);
+	code = check_match(name, &existing, if_match, err);
+	if (code == P2P_OK)
+		code = hold(service, name, err);
+	if (code != P2P_OK)
+		return code;
+	code = remove_held(service, name, &existing.sig, err);
+	release(service, name);
+	return code;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * service_read.c - files of ours to read, and searches.
+ *
+ * A file is opened through the catalog: its entry says which bytes it must have, store_open() refuses whatever does not
+ * look so any more.  Small files are kept open from one request to the next (a web server's open-file cache): an entry is
+ * good while our catalog has not moved, and its bytes are checked by fstat at every use.  As soon as a commit
+ * changes our files all are closed, so that no deleted file is kept alive.
+ */
+#include "service_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem.h"
+
+/* --- the cache --- */
+
+void
+service_readers_init(struct reader_cache *cache)
+{
+	pthread_mutex_init(&cache->mutex, NULL);
+}
+
+static void
+empty_slot(struct cached_reader *slot)
+{
+	if (slot->reader == NULL)
+		return;
+	store_reader_unref(slot->reader);
+	free(slot->name);
+	*slot = (struct cached_reader){ 0 };
+}
+
+void
+service_readers_clear(struct reader_cache *cache)
+{
+	pthread_mutex_lock(&cache->mutex);
+	for (size_t i = 0; i < READER_CACHE_SLOTS; i++)
+		empty_slot(&cache->slots[i]);
+	pthread_mutex_unlock(&cache->mutex);
+}
+
+void
+service_readers_fini(struct reader_cache *cache)
+{
+	service_readers_clear(cache);
+	pthread_mutex_destroy(&cache->mutex);
+}
+
+/* FNV-1a: names are short, and nobody gains by collisions in a cache of 256. */
+static struct cached_reader *
+slot_of(struct reader_cache *cache, const char *name)
+{
+	uint32_t hash = 2166136261u;
+	for (const unsigned char *c = (const unsigned char *)name; *c != '\0'; c++)
+		hash = (hash ^ *c) * 16777619u;
+	return &cache->slots[hash % READER_CACHE_SLOTS];
+}
+
+static struct store_reader *
+find_cached(struct service *service, const char *name, uint64_t seq, struct catalog_local *ret_file)
+{
+	struct store_reader *reader = NULL;
+	pthread_mutex_lock(&service->readers.mutex);
+	struct cached_reader *slot = slot_of(&service->readers, name);
+	if (slot->reader != NULL && slot->seq == seq && strcmp(slot->name, name) == 0) {
+		reader = store_reader_ref(slot->reader);
+		*ret_file = slot->file;
+	}
+	pthread_mutex_unlock(&service->readers.mutex);
+	if (reader != NULL && store_reader_check(reader) != P2P_OK) {
+		store_reader_unref(reader);
+		reader = NULL;
+	}
+	return reader;
+}
+
+static void
+keep_cached(struct service *service, const char *name, uint64_t seq, struct store_reader *reader,
+    const struct catalog_local *file)
+{
+	if (reader->content.size_bytes > READER_CACHE_FILE_MAX)
+		return;
+	pthread_mutex_lock(&service->readers.mutex);
+	struct cached_reader *slot = slot_of(&service->readers, name);
+	empty_slot(slot);
+	*slot = (struct cached_reader){ mem_string(name), store_reader_ref(reader), *file, seq };
+	pthread_mutex_unlock(&service->readers.mutex);
+}
+
+/* --- opening --- */
+
+static int
+open_local(struct service *service, const char *name, const struct catalog_local *file,
+    struct store_reader **ret, struct error *err)
+{
+	int code = store_open(service->parts.store, name, &file->content, &file->sig, ret, err);
+	if (code == P2P_CONFLICT)
+		error_set(err, code, "\"%s\" has changed and is being read anew", name);
+	return code;
+}
+
+int
+service_open(struct service *service, const char *name, struct store_reader **ret,
+    struct catalog_local *ret_file, struct error *err)
+{
+	struct catalog_local file;
+	struct catalog_head head;
+	catalog_head(service->parts.catalog, &head);
+	struct store_reader *reader = find_cached(service, name, head.seq, &file);
+	if (reader == NULL) {
+		int code = name_check(name, strlen(name), err);
+		if (code != P2P_OK)
+			return code;
+		code = catalog_find_local(service->parts.catalog, name, &file);
+		if (code == P2P_NOT_FOUND)
+			return error_set(err, code, "this peer has no file \"%s\"", name);
+		if (code != P2P_OK)
+			return error_set(err, code, "the catalog cannot be read");
+		code = open_local(service, name, &file, &reader, err);
+		if (code != P2P_OK)
+			return code;
+		keep_cached(service, name, head.seq, reader, &file);
+	}
+	*ret = reader;
+	if (ret_file != NULL)
+		*ret_file = file;
+	return P2P_OK;
+}
+
+static int
+no_content(const struct content_id *content, struct error *err)
+{
+	char hex[DIGEST_HEX_SIZE];
+	digest_hex(&content->root, hex);
+	return error_set(err, P2P_NOT_FOUND, "this peer has no content %s of %llu bytes", hex,
+	    (unsigned long long)content->size_bytes);
+}
+
+static int
+find_content(struct service *service, const struct content_id *content, char *ret_name,
+    struct catalog_local *ret, struct error *err)
+{
+	int code = catalog_find_content(service->parts.catalog, content, ret_name, ret);
+	if (code == P2P_NOT_FOUND)
+		return no_content(content, err);
+	if (code != P2P_OK)
+		return error_set(err, code, "the catalog cannot be read");
+	return P2P_OK;
+}
+
+int
+service_open_content(struct service *service, const struct content_id *content,
+    struct store_reader **ret, struct error *err)
+{
+	char name[NAME_SIZE];
+	struct catalog_local file;
+	int code = find_content(service, content, name, &file, err);
+	return code != P2P_OK ? code : open_local(service, name, &file, ret, err);
+}
+
+int
+service_have(struct service *service, const struct content_id *content, struct error *err)
+{
+	char name[NAME_SIZE];
+	struct catalog_local file;
+	return find_content(service, content, name, &file, err);
+}
+
+int
+service_layer(struct service *service, const struct content_id *content, uint32_t piece_bytes,
+    struct digest **ret_layer, size_t *ret_count, uint32_t *ret_piece_bytes, struct error *err)
+{
+	uint32_t finest_bytes = merkle_piece_bytes(content->size_bytes);
+	if (piece_bytes == 0)
+		piece_bytes = finest_bytes;
+	if (!merkle_piece_valid(piece_bytes) || piece_bytes < finest_bytes)
+		return error_set(err, P2P_BAD_REQUEST,
+		    "piece %u: a power of two from %u (the finest of this content) to %u is accepted",
+		    piece_bytes, finest_bytes, MERKLE_PIECE_MAX);
+	struct digest *layer;
+	size_t count;
+	int code = catalog_layer(service->parts.catalog, content, &layer, &count);
+	if (code == P2P_NOT_FOUND)
+		return no_content(content, err);
+	if (code != P2P_OK)
+		return error_set(err, code, "the catalog cannot be read");
+	if (piece_bytes > finest_bytes)
+		count = merkle_fold_layer(hasher_mine(), layer, count, content->size_bytes,
+		    finest_bytes, piece_bytes);
+	*ret_layer = layer;
+	*ret_count = count;
+	*ret_piece_bytes = piece_bytes;
+	return P2P_OK;
+}
+
+/* --- searching --- */
+
+int
+service_search(struct service *service, const struct catalog_query *query, catalog_found_fn fn,
+    void *arg, char *ret_cursor, struct error *err)
+{
+	if (strlen(query->text) > NAME_MAX_BYTES)
+		return error_set(err, P2P_BAD_REQUEST, "a search is at most %d bytes long",
+		    NAME_MAX_BYTES);
+	if (query->limit < 1 || query->limit > CATALOG_PAGE_MAX)
+		return error_set(err, P2P_BAD_REQUEST, "limit is 1 to %d", CATALOG_PAGE_MAX);
+	return catalog_search(service->parts.catalog, query, fn, arg, ret_cursor, err);
+}
+
+struct unshareable_ask {
+	struct service *service;
+	void (*fn)(void *arg, const char *name, const char *why);
+	void *arg;
+};
+
+static int
+ask_unshareable(void *arg)
+{
+	const struct unshareable_ask *ask = arg;
+	indexer_unshareable(ask->service->parts.indexer, ask->fn, ask->arg);
+	return P2P_OK;
+}
+
+void
+service_unshareable(struct service *service,
+    void (*fn)(void *arg, const char *name, const char *why), void *arg)
+{
+	struct unshareable_ask ask = { service, fn, arg };
+	(void)loop_call(service->parts.loop, ask_unshareable, &ask);
+}
