@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fuzz_json.c - the JSON decoders, fed with anything.  The first byte chooses the decoder.
+ *
+ * What is accepted must survive being written and read again.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire_json.h"
+
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t len);
+
+static void
+try_register(const char *text, size_t len)
+{
+	struct node_record node, again;
+	struct error err;
+
+	if (wire_register_request_parse(text, len, &node, &err) != P2P_OK)
+		return;
+	char *back = wire_register_request(&node);
+	assert(wire_register_request_parse(back, strlen(back), &again, &err) == P2P_OK);
+	assert(strcmp(node.name, again.name) == 0 && node.seq == again.seq);
+	free(back);
+}
+
+static void
+try_answer(const char *text, size_t len)
+{
+	struct node_record theirs, *known;
+	struct error err;
+	size_t count;
+
+	if (wire_register_answer_parse(text, len, &theirs, &known, &count, &err) == P2P_OK)
+		free(known);
+}
+
+static void
+try_changes(const char *text, size_t len)
+{
+	struct change_page *page, *again;
+	struct error err;
+
+	if (wire_changes_parse(text, len, &page, &err) != P2P_OK)
+		return;
+	char *back = wire_changes(page);
+	assert(wire_changes_parse(back, strlen(back), &again, &err) == P2P_OK);
+	assert(again->count == page->count);
+	free(back);
+	change_page_free(page);
+	change_page_free(again);
+}
+
+static void
+try_small(const char *text, size_t len)
+{
+	struct wire_fetch_request wanted;
+	struct notice notice;
+	struct error err;
+
+	wire_notice_parse(text, len, &notice, &err);
+	wire_problem_parse(text, len, &err);
+	if (wire_fetch_request_parse(text, len, &wanted, &err) == P2P_OK)
+		free(wanted.what);
+}
+
+int
+LLVMFuzzerTestOneInput(const unsigned char *data, size_t len)
+{
+	if (len == 0)
+		return 0;
+
+	const char *text = (const char *)data + 1;
+	switch (data[0] % 4) {
+	case 0:
+		try_register(text, len - 1);
+		break;
+	case 1:
+		try_answer(text, len - 1);
+		break;
+	case 2:
+		try_changes(text, len - 1);
+		break;
+	case 3:
+		try_small(text, len - 1);
+		break;
+	}
+	return 0;
+}
