@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rest_events.c - GET /v1/events: what happens, as it happens, as text/event-stream.
+ *
+ * A stream lives between two threads.  The mind subscribes it, puts events into its queue, and
+ * wakes it; the library's thread takes them out, writes them as text, and waits again.  The queue
+ * is bounded: a reader too slow for it loses what came meanwhile and is told so (events-lost) in
+ * the place of the gap.
+ *
+ * Two references: the mind's, from subscribing to detaching, and the answer's.  When the client
+ * leaves, the library frees the answer, which posts the detaching; when the daemon stops,
+ * rest_events_stop() detaches all at once.
+ *
+ * A suspended connection does not notice that its client left, so the mind watches a duplicate of
+ * its descriptor; and a comment every REST_HEARTBEAT_MS, from one timer for all streams, keeps what
+ * is between from dropping a connection that looks dead.
+ */
+#include "rest_internal.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "mem.h"
+
+#define QUEUE_MAX    (EVENTS_KEPT + 1024) /* events that wait for one reader */
+#define TEXT_MAX     (64u << 10)          /* bytes of one event as text */
+#define STREAM_BLOCK 4096                 /* bytes asked for at once */
+
+struct rest_stream {
+	struct rest_pause pause;
+	atomic_uint refs;
+	bool wants_progress;
+	uint64_t run;
+
+	struct rest_stream *next, **link; /* the mind's: in rest->streams; link NULL: detached */
+	struct events_listener *listener; /* the mind's */
+	struct loop_watch *watch;         /* the mind's */
+	int fd;                           /* duplicate; the mind's after subscribing */
+
+	pthread_mutex_t mu; /* the queue */
+	struct event **queue;
+	size_t first, count, cap; /* a ring */
+	bool has_lost, wants_beat;
+
+	struct buf text; /* the answer's: what is being written */
+	size_t written;
+};
+
+static void
+stream_unref(struct rest_stream *stream)
+{
+	if (atomic_fetch_sub(&stream->refs, 1) > 1)
+		return;
+	for (size_t i = 0; i < stream->count; i++)
+		event_unref(stream->queue[(stream->first + i) % stream->cap]);
+	free(stream->queue);
+	buf_fini(&stream->text);
+	rest_pause_fini(&stream->pause);
+	pthread_mutex_destroy(&stream->mu);
+	free(stream);
+}
+
+/* --- the queue --- */
+
+/* Holds mu. */
+static void
+grow(struct rest_stream *stream)
+{
+	size_t cap = stream->cap > 0 ? stream->cap * 2 : 64;
+	struct event **queue = mem_zero(cap, sizeof(struct event *));
+
+	for (size_t i = 0; i < stream->count; i++)
+		queue[i] = stream->queue[(stream->first + i) % stream->cap];
+	free(stream->queue);
+	stream->queue = queue;
+	stream->cap = cap;
+	stream->first = 0;
+}
+
+/* events_fn: mind. */
+static void
+on_event(void *arg, struct event *event)
+{
+	struct rest_stream *stream = arg;
+
+	if (event->kind == EVENT_FETCH_PROGRESS && !stream->wants_progress)
+		return;
+	pthread_mutex_lock(&stream->mu);
+	if (stream->has_lost || stream->count == QUEUE_MAX) {
+		stream->has_lost = true;
+	} else {
+		if (stream->count == stream->cap)
+			grow(stream);
+		stream->queue[(stream->first + stream->count++) % stream->cap] = event_ref(event);
+	}
+	pthread_mutex_unlock(&stream->mu);
+	rest_pause_wake(&stream->pause);
+}
+
+/* The next event, or what stands for a gap; NULL if there is none.  *ret_beat: a comment is due. */
+static struct event *
+take_event(struct rest_stream *stream, bool *ret_beat)
+{
+	struct event *event = NULL;
+
+	pthread_mutex_lock(&stream->mu);
+	if (stream->count > 0) {
+		event = stream->queue[stream->first];
+		stream->first = (stream->first + 1) % stream->cap;
+		stream->count--;
+	} else if (stream->has_lost) {
+		stream->has_lost = false;
+		event = event_new(EVENT_EVENTS_LOST);
+	}
+	*ret_beat = stream->wants_beat;
+	stream->wants_beat = false;
+	pthread_mutex_unlock(&stream->mu);
+	return event;
+}
+
+/* --- the answer --- */
+
+static void
+write_event(struct rest_stream *stream, struct event *event)
+{
+	char *data = wire_event(event, stream->run);
+
+	if (event->id != 0)
+		buf_addf(&stream->text, "id: %" PRIu64 "-%" PRIu64 "\n", stream->run, event->id);
+	buf_addf(&stream->text, "event: %s\ndata: %s\n\n", event_name(event->kind), data);
+	free(data);
+	event_unref(event);
+}
+
+static ssize_t
+read_events(void *arg, uint64_t at, char *data, size_t max)
+{
+	struct rest_stream *stream = arg;
+	bool beats;
+
+	(void)at;
+	if (stream->written == stream->text.len) {
+		struct event *event = take_event(stream, &beats);
+
+		buf_reset(&stream->text);
+		stream->written = 0;
+		if (event != NULL)
+			write_event(stream, event);
+		else if (beats)
+			buf_adds(&stream->text, ":\n\n");
+		else
+			return rest_pause_wait(&stream->pause) ? 0
+							       : MHD_CONTENT_READER_END_WITH_ERROR;
+	}
+
+	size_t len = stream->text.len - stream->written;
+	if (len > max)
+		len = max;
+	memcpy(data, stream->text.data + stream->written, len);
+	stream->written += len;
+	return (ssize_t)len;
+}
+
+/* --- the mind's side --- */
+
+static void
+detach(struct rest_stream *stream)
+{
+	if (stream->link == NULL)
+		return;
+	*stream->link = stream->next;
+	if (stream->next != NULL)
+		stream->next->link = stream->link;
+	stream->link = NULL;
+	events_listener_free(stream->listener);
+	loop_watch_free(stream->watch);
+	close(stream->fd);
+	stream_unref(stream);
+}
+
+/* Posted with the answer's reference. */
+static void
+detach_and_drop(void *arg)
+{
+	struct rest_stream *stream = arg;
+
+	detach(stream);
+	stream_unref(stream);
+}
+
+/* The client said something, which it has no reason to, or left. */
+static void
+on_readable(void *arg, unsigned events)
+{
+	struct rest_stream *stream = arg;
+	char byte;
+
+	(void)events;
+	loop_watch_set(stream->watch, 0);
+	if (recv(stream->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+		rest_pause_end(&stream->pause);
+}
+
+static void
+on_beat(void *arg)
+{
+	struct rest *rest = arg;
+
+	for (struct rest_stream *stream = rest->streams; stream != NULL; stream = stream->next) {
+		pthread_mutex_lock(&stream->mu);
+		stream->wants_beat = true;
+		pthread_mutex_unlock(&stream->mu);
+		rest_pause_wake(&stream->pause);
+	}
+	if (rest->streams != NULL)
+		loop_timer_start(rest->beat_timer, REST_HEARTBEAT_MS);
+}
+
+struct subscribe {
+	struct rest_request *req;
+	struct rest_stream *stream;
+};
+
+static int
+subscribe(void *arg)
+{
+	const struct subscribe *ask = arg;
+	struct rest_request *req = ask->req;
+	struct rest *rest = req->rest;
+	struct rest_stream *stream = ask->stream;
+	uint64_t after;
+	int code =
+	    service_event_position(rest->service, req->head.last_event_id, &after, &req->err);
+
+	if (code != P2P_OK)
+		return code;
+	stream->run = events_run(service_events(rest->service));
+	stream->listener = events_listen(service_events(rest->service), after, on_event, stream);
+	stream->watch = loop_watch_new(rest->loop, stream->fd, on_readable, stream);
+	loop_watch_set(stream->watch, LOOP_READ);
+	stream->next = rest->streams;
+	stream->link = &rest->streams;
+	if (stream->next != NULL)
+		stream->next->link = &stream->next;
+	rest->streams = stream;
+	atomic_fetch_add(&stream->refs, 1);
+	if (rest->beat_timer == NULL)
+		rest->beat_timer = loop_timer_new(rest->loop, on_beat, rest);
+	if (!loop_timer_active(rest->beat_timer))
+		loop_timer_start(rest->beat_timer, REST_HEARTBEAT_MS);
+	return P2P_OK;
+}
+
+void
+rest_events_stop(struct rest *rest)
+{
+	while (rest->streams != NULL)
+		detach(rest->streams);
+}
+
+/* --- the route --- */
+
+static void
+answer_free(void *arg)
+{
+	struct rest_stream *stream = arg;
+
+	/* The connection is gone; the mind may go on waking until it has detached. */
+	rest_pause_end(&stream->pause);
+	loop_post(stream->pause.rest->loop, detach_and_drop, stream);
+}
+
+static struct rest_stream *
+stream_new(struct rest_request *req, int fd, bool wants_progress)
+{
+	struct rest_stream *stream = mem_zero(1, sizeof(*stream));
+
+	rest_pause_init(&stream->pause, req->rest, req->mhd);
+	pthread_mutex_init(&stream->mu, NULL);
+	buf_init(&stream->text, TEXT_MAX);
+	/* The first bytes take the header with them, and say how soon to come back. */
+	buf_adds(&stream->text, "retry: 2000\n\n");
+	stream->refs = 1;
+	stream->fd = fd;
+	stream->wants_progress = wants_progress;
+	return stream;
+}
+
+int
+rest_get_events(struct rest_request *req)
+{
+	const char *progress = rest_target_param(&req->target, "progress");
+
+	if (progress != NULL && strcmp(progress, "yes") != 0 && strcmp(progress, "no") != 0)
+		return error_set(&req->err, P2P_BAD_REQUEST, "progress: wanted yes or no");
+
+	int fd = fcntl(req->conn->fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return error_errno(&req->err, "cannot watch the connection");
+
+	struct rest_stream *stream =
+	    stream_new(req, fd, progress != NULL && strcmp(progress, "yes") == 0);
+	struct subscribe ask = { req, stream };
+	int code = loop_call(req->rest->loop, subscribe, &ask);
+
+	if (code != P2P_OK) {
+		if (code == P2P_SHUTTING_DOWN)
+			error_set(&req->err, code, "%s", code_title(code));
+		close(fd);
+		stream_unref(stream);
+		return code;
+	}
+
+	struct MHD_Response *response = MHD_create_response_from_callback(
+	    MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_events, stream, answer_free);
+	rest_field(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/event-stream");
+	rest_field(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	return rest_answer(req, MHD_HTTP_OK, response);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rest_gateway.c - a file that others hold, streamed through this peer as it is verified.
+ *
+ * The fetch fills a window ahead of the reader; here its bytes are handed to the library as it asks
+ * for them. When the window is empty the connection is suspended until the fetch has more.  A
+ * stream that fails midway ends the connection before the announced length: a body that looks whole
+ * is whole.
+ */
+#include "rest_internal.h"
+
+#include <stdlib.h>
+
+#include "mem.h"
+
+#define GATEWAY_BLOCK (128u << 10) /* bytes asked for at once */
+
+struct gateway {
+	struct rest_pause pause;
+	struct fetch_stream *stream;
+	uint64_t first; /* of the content, where the answer begins */
+	uint64_t len;
+};
+
+static void
+wake(void *arg)
+{
+	struct gateway *gateway = arg;
+
+	rest_pause_wake(&gateway->pause);
+}
+
+static ssize_t
+read_some(void *arg, uint64_t at, char *data, size_t max)
+{
+	struct gateway *gateway = arg;
+	uint64_t left = gateway->len - at;
+	size_t len = 0;
+	int code = fetch_stream_read(gateway->stream, data, left < max ? (size_t)left : max,
+				     gateway->first + at, &len);
+
+	if (code != P2P_OK)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	if (len > 0) {
+		metrics_add(METRIC_REST_BYTES_OUT, len);
+		return (ssize_t)len;
+	}
+	if (!rest_pause_wait(&gateway->pause))
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	fetch_stream_wait(gateway->stream, gateway->first + at, wake, gateway);
+	return 0;
+}
+
+static void
+gateway_free(void *arg)
+{
+	struct gateway *gateway = arg;
+
+	fetch_stream_close(gateway->stream);
+	rest_pause_fini(&gateway->pause);
+	free(gateway);
+}
+
+struct MHD_Response *
+rest_gateway_response(struct rest_request *req, struct fetch_stream *stream, uint64_t first,
+		      uint64_t len)
+{
+	struct gateway *gateway = mem_zero(1, sizeof(*gateway));
+
+	rest_pause_init(&gateway->pause, req->rest, req->mhd);
+	gateway->stream = stream;
+	gateway->first = first;
+	gateway->len = len;
+	return MHD_create_response_from_callback(len, GATEWAY_BLOCK, read_some, gateway,
+						 gateway_free);
+}
