@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * render.c - columns and progress for people, tabs for scripts.
+ *
+ * What is printed may come from any host of the network, so every cell passes line_escape(): no
+ * name moves the cursor, turns the text around or begins a new row.  A tab cannot stand in a cell,
+ * either: it is escaped.
+ *
+ * Sizes are in binary units with one decimal, as precise as a column needs to be.  Widths are
+ * counted in characters; wide ones (CJK) take two columns on most terminals and are counted so.
+ */
+#include "render.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <wchar.h>
+
+#include "line.h"
+#include "util.h"
+
+void
+render_size(uint64_t bytes, char ret[RENDER_CELL_SIZE])
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	double size = (double)bytes;
+	size_t unit = 0;
+
+	/* 1023.95 KiB would be printed as 1024.0. */
+	while (size >= (unit == 0 ? 1024 : 1023.95) &&
+	       unit + 1 < sizeof(units) / sizeof(units[0])) {
+		size /= 1024;
+		unit++;
+	}
+	snprintf(ret, RENDER_CELL_SIZE, unit == 0 ? "%.0f %s" : "%.1f %s", size, units[unit]);
+}
+
+void
+render_age(uint64_t ms, char ret[RENDER_CELL_SIZE])
+{
+	uint64_t s = ms / 1000;
+
+	if (s == 0)
+		snprintf(ret, RENDER_CELL_SIZE, "now");
+	else if (s < 60)
+		snprintf(ret, RENDER_CELL_SIZE, "%" PRIu64 " s ago", s);
+	else if (s < 3600)
+		snprintf(ret, RENDER_CELL_SIZE, "%" PRIu64 " min ago", s / 60);
+	else if (s < 2 * 86400)
+		snprintf(ret, RENDER_CELL_SIZE, "%" PRIu64 " h ago", s / 3600);
+	else
+		snprintf(ret, RENDER_CELL_SIZE, "%" PRIu64 " d ago", s / 86400);
+}
+
+void
+render_duration(uint64_t ms, char ret[RENDER_CELL_SIZE])
+{
+	uint64_t s = ms / 1000;
+
+	if (s < 3600)
+		snprintf(ret, RENDER_CELL_SIZE, "%02" PRIu64 ":%02" PRIu64, s / 60, s % 60);
+	else if (s < 2 * 86400)
+		snprintf(ret, RENDER_CELL_SIZE, "%" PRIu64 ":%02" PRIu64 ":%02" PRIu64, s / 3600,
+			 s / 60 % 60, s % 60);
+	else
+		snprintf(ret, RENDER_CELL_SIZE, "%" PRIu64 " d", s / 86400);
+}
+
+void
+render_round_trip(uint64_t us, char ret[RENDER_CELL_SIZE])
+{
+	if (us < 1000)
+		snprintf(ret, RENDER_CELL_SIZE, "%" PRIu64 " us", us);
+	else
+		snprintf(ret, RENDER_CELL_SIZE, "%.1f ms", (double)us / 1000);
+}
+
+/* --- tables --- */
+
+void
+table_init(struct table *table, bool is_terminal, const char *const *heads, size_t column_count)
+{
+	*table = (struct table){ .is_terminal = is_terminal,
+				 .heads = heads,
+				 .column_count = column_count };
+}
+
+void
+table_text(struct table *table, const char *text)
+{
+	if (table->cell_count == table->cell_cap) {
+		table->cell_cap = table->cell_cap == 0 ? 64 : 2 * table->cell_cap;
+		table->cells = util_grow(table->cells, table->cell_cap, sizeof(*table->cells));
+	}
+	if (text == NULL || text[0] == '\0')
+		text = "-";
+	size_t cap = 10 * strlen(text) + 1;
+	char *cell = util_zero(cap, 1);
+	line_escape(text, cell, cap);
+	table->cells[table->cell_count++] = cell;
+}
+
+void
+table_number(struct table *table, uint64_t number)
+{
+	char text[RENDER_CELL_SIZE];
+
+	snprintf(text, sizeof(text), "%" PRIu64, number);
+	table_text(table, text);
+}
+
+void
+table_either(struct table *table, const char *human, uint64_t number)
+{
+	if (table->is_terminal)
+		table_text(table, human);
+	else
+		table_number(table, number);
+}
+
+void
+table_size(struct table *table, uint64_t bytes)
+{
+	char text[RENDER_CELL_SIZE];
+
+	render_size(bytes, text);
+	table_either(table, text, bytes);
+}
+
+/* Columns of a terminal that the text takes. */
+static size_t
+width_of(const char *text)
+{
+	mbstate_t state = { 0 };
+	size_t left = strlen(text), width = 0;
+
+	while (left > 0) {
+		wchar_t c;
+		size_t step = mbrtowc(&c, text, left, &state);
+
+		if (step == 0 || step > left) { /* not this locale's: count bytes */
+			width += left;
+			break;
+		}
+		int columns = wcwidth(c);
+		width += columns > 0 ? (size_t)columns : 0;
+		text += step;
+		left -= step;
+	}
+	return width;
+}
+
+static void
+print_padded(const char *text, size_t width, bool is_right, bool is_last)
+{
+	size_t own = width_of(text);
+	int pad = own < width ? (int)(width - own) : 0;
+
+	if (is_right)
+		printf("%*s%s", pad, "", text);
+	else
+		printf("%s%*s", text, is_last ? 0 : pad, "");
+	fputs(is_last ? "\n" : "  ", stdout);
+}
+
+static void
+print_aligned(const struct table *table)
+{
+	size_t widths[RENDER_COLUMNS_MAX] = { 0 };
+	size_t columns = table->column_count;
+
+	for (size_t i = 0; i < columns; i++)
+		widths[i] = width_of(table->heads[i] + (table->heads[i][0] == '>'));
+	for (size_t i = 0; i < table->cell_count; i++) {
+		size_t width = width_of(table->cells[i]);
+
+		if (width > widths[i % columns])
+			widths[i % columns] = width;
+	}
+	for (size_t i = 0; i < columns; i++) {
+		bool is_right = table->heads[i][0] == '>';
+
+		print_padded(table->heads[i] + is_right, widths[i], is_right, i + 1 == columns);
+	}
+	for (size_t i = 0; i < table->cell_count; i++)
+		print_padded(table->cells[i], widths[i % columns],
+			     table->heads[i % columns][0] == '>', i % columns + 1 == columns);
+}
+
+static void
+print_tabs(const struct table *table)
+{
+	for (size_t i = 0; i < table->cell_count; i++) {
+		fputs(table->cells[i], stdout);
+		putchar((i + 1) % table->column_count == 0 ? '\n' : '\t');
+	}
+}
+
+void
+table_end(struct table *table)
+{
+	if (table->is_terminal && table->cell_count > 0)
+		print_aligned(table);
+	else
+		print_tabs(table);
+	for (size_t i = 0; i < table->cell_count; i++)
+		free(table->cells[i]);
+	free(table->cells);
+	*table = (struct table){ 0 };
+}
+
+/* --- progress --- */
+
+static size_t
+terminal_width(void)
+{
+	struct winsize size;
+
+	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+}
+
+/* Only ASCII stands in front of the note, which is escaped and comes last: cutting bytes is cutting
+ * columns, or more. */
+void
+render_progress(const struct progress *progress)
+{
+	char line[512], done[RENDER_CELL_SIZE], total[RENDER_CELL_SIZE], rate[RENDER_CELL_SIZE];
+	char eta[RENDER_CELL_SIZE] = "--:--", note[256] = "";
+	uint64_t left = progress->total_bytes - progress->done_bytes;
+
+	render_size(progress->done_bytes, done);
+	render_size(progress->total_bytes, total);
+	render_size(progress->rate_bps, rate);
+	if (progress->rate_bps > 0)
+		render_duration(left / progress->rate_bps * 1000, eta);
+	if (progress->note != NULL)
+		line_escape(progress->note, note, sizeof(note));
+
+	double part = progress->total_bytes > 0
+			  ? (double)progress->done_bytes / (double)progress->total_bytes
+			  : 1;
+	int len =
+	    snprintf(line, sizeof(line), "%3d%%  %s of %s  %s/s  ETA %s  %" PRIu64 " source%s",
+		     (int)(100 * part), done, total, rate, eta, progress->sources,
+		     progress->sources == 1 ? "" : "s");
+	if (progress->total_files > 1)
+		len += snprintf(line + len, sizeof(line) - (size_t)len,
+				"  file %" PRIu64 " of %" PRIu64, progress->done_files,
+				progress->total_files);
+	if (note[0] != '\0')
+		snprintf(line + len, sizeof(line) - (size_t)len, "  %s", note);
+	size_t width = terminal_width() - 1;
+	if (strlen(line) > width) {
+		while (width > 0 && ((unsigned char)line[width] & 0xc0) == 0x80)
+			width--;
+		line[width] = '\0';
+	}
+	fprintf(stderr, "\r%s\033[K", line);
+	fflush(stderr);
+}
+
+void
+render_progress_end(void)
+{
+	fputs("\r\033[K", stderr);
+	fflush(stderr);
+}

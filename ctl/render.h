@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * render.h - columns and progress for people, tabs for scripts.  Everything is escaped here.
+ */
+#ifndef P2PCTL_RENDER_H
+#define P2PCTL_RENDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RENDER_COLUMNS_MAX	12
+#define RENDER_CELL_SIZE	32
+
+/* "17 B", "1.5 GiB" */
+void	render_size(uint64_t bytes, char ret[RENDER_CELL_SIZE]);
+/* "now", "3 s ago", "5 min ago", "2 h ago", "3 d ago" */
+void	render_age(uint64_t ms, char ret[RENDER_CELL_SIZE]);
+/* "00:07", "1:02:03", "3 d" */
+void	render_duration(uint64_t ms, char ret[RENDER_CELL_SIZE]);
+/* "850 us", "1.2 ms" */
+void	render_round_trip(uint64_t us, char ret[RENDER_CELL_SIZE]);
+
+/*
+ * On a terminal: aligned columns under their heads.  Else: one line a row, cells divided by one tab, no heads, numbers
+ * as the protocol has them.
+ */
+struct table {
+	bool is_terminal;
+	size_t column_count;
+	const char *const *heads;	/* one that begins with '>' is aligned to the right */
+	char **cells;
+	size_t cell_count, cell_cap;
+};
+void	table_init(struct table *table, bool is_terminal, const char *const *heads, size_t column_count);
+/* The next cell, row by row; NULL is "-" */
+void	table_text(struct table *table, const char *text);
+void	table_number(struct table *table, uint64_t number);
+void	table_size(struct table *table, uint64_t bytes);
+/* `human` on a terminal, else the number. */
+void	table_either(struct table *table, const char *human, uint64_t number);
+/* Prints and frees. */
+void	table_end(struct table *table);
+
+/* How far a fetch is, over all that is waited for. */
+struct progress {
+	uint64_t done_bytes, total_bytes, rate_bps;
+	uint64_t done_files, total_files, sources;
+	const char *note;		/* why it does not move, or NULL */
+};
+/* Rewrites the one line of it on standard error; render_progress_end() clears it. */
+void	render_progress(const struct progress *progress);
+void	render_progress_end(void);
+
+#endif
