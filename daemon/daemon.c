@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * daemon.c - one peer: everything in its order up, and in reverse down.
+ *
+ * Up: state directory and its lock, key, loop, pool, store, catalog, events, indexer, wire, peers, fetches, service, faces.
+ * What the catalog remembers (peers, fetches) is taken up before anything runs.
+ *
+ * Down, begun by daemon_stop() on the mind: calls are refused and the faces closed, then the fetches stop (what is verified is
+ * synced), then the peers are told good-bye, then the loop ends.  daemon_free() joins the threads, hands first, and frees in
+ * reverse; a post that comes late is run before what it refers to goes.  If that takes longer than DAEMON_STOP_MS
+ * the rest is left to the next start, which loses nothing: that is what kill -9 does too.
+ */
+#include "daemon.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "catalog.h"
+#include "control.h"
+#include "events.h"
+#include "fetch.h"
+#include "file.h"
+#include "indexer.h"
+#include "key.h"
+#include "log.h"
+#include "mem.h"
+#include "partial.h"
+#include "peers.h"
+#include "pool.h"
+#include "rest.h"
+#include "rest_client.h"
+#include "sdnotify.h"
+#include "store.h"
+
+#define LOCK_FILE	"lock"	/* in the state directory, locked while a daemon uses it */
+#define LANES_MAX	4	/* threads that receive file bytes; the cores, if they are fewer */
+
+struct daemon {
+	const char *config_path;
+	struct config *config;
+	int state_fd, lock_fd;
+	struct node_record self;
+	struct loop *loop;
+	struct pool *pool;
+	struct store *store;
+	struct catalog *catalog;
+	struct events *events;
+	struct indexer *indexer;
+	struct transport *transport;
+	struct peers *peers;
+	struct fetches *fetches;
+	struct service *service;
+	struct rest *rest;
+	struct control *control;
+	struct sdnotify_watchdog *watchdog;
+	struct loop_timer *deadline;	/* of the way down */
+	bool is_stopping;
+};
+
+/* --- state directory --- */
+
+static int
+open_state(struct daemon *daemon, struct error *err)
+{
+	const char *directory = daemon->config->node_state;
+	int code = file_open_root(directory, true, &daemon->state_fd, err);
+	if (code != P2P_OK)
+		return code;
+	code = file_open_beneath(daemon->state_fd, LOCK_FILE, O_RDWR | O_CREAT, 0600,
+	    &daemon->lock_fd, err);
+	if (code != P2P_OK)
+		return code;
+	if (flock(daemon->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return P2P_OK;
+	return error_set(err, P2P_EXISTS,
+	    "another p2pd uses the state directory %s: stop it, or set another [node] state",
+	    directory);
+}
+
+/* --- this peer's record --- */
+
+static void
+describe_self(struct daemon *daemon)
+{
+	struct node_record *self = &daemon->self;
+	snprintf(self->name, sizeof(self->name), "%s", daemon->config->node_name);
+	snprintf(self->version, sizeof(self->version), "%s", PACKAGE_VERSION);
+}
+
+static void
+add_address(struct node_record *self, const char *address)
+{
+	if (self->address_count < NODE_ADDRESSES_MAX)
+		snprintf(self->addresses[self->address_count++], NODE_ADDRESS_SIZE, "%s", address);
+}
+
+/* Known once the listeners are bound: a port 0 has become a real one. */
+static void
+describe_addresses(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	struct node_record *self = &daemon->self;
+	for (size_t i = 0; i < config->network_advertise.count; i++)
+		add_address(self, config->network_advertise.items[i]);
+	uint16_t ports[CONFIG_LIST_MAX];
+	size_t count = rest_ports(daemon->rest, ports, CONFIG_LIST_MAX);
+	for (size_t i = 0; i < count; i++) {
+		char host[NODE_ADDRESS_SIZE], address[NODE_ADDRESS_SIZE];
+		uint16_t port;
+		if (config_split_address(config->rest_listen.items[i], host, sizeof(host), &port,
+			NULL) != P2P_OK)
+			continue;
+		node_address_make(host, ports[i], address);
+		log_info("REST on %s", address);
+		if (config->network_advertise.count == 0)
+			add_address(self, address);
+	}
+	peers_set_self(daemon->peers, self);
+}
+
+/* --- taking up what the catalog remembers --- */
+
+static void
+remember_peer(void *arg, const struct catalog_peer *peer)
+{
+	struct daemon *daemon = arg;
+	peers_remember(daemon->peers, peer);
+}
+
+/* Rows come fetch by fetch; each fetch is handed on when the next one begins. */
+struct resuming {
+	struct daemon *daemon;
+	uint64_t id;
+	char *what;
+	struct fetch_request request;
+	size_t room;
+	size_t stem_count, stem_room;	/* partials that are wanted */
+	char (*stems)[PARTIAL_STEM_SIZE];
+};
+
+static void
+resume_collected(struct resuming *resuming)
+{
+	if (resuming->request.count == 0)
+		return;
+	resuming->request.what = resuming->what;
+	fetches_resume(resuming->daemon->fetches, resuming->id, &resuming->request);
+	free(resuming->what);
+	resuming->what = NULL;
+	resuming->request = (struct fetch_request){ .data_fd = -1, .have_fd = -1 };
+	resuming->room = 0;
+}
+
+static void
+remember_fetch(void *arg, uint64_t id, const char *what, bool replace,
+    const struct catalog_fetch_item *item)
+{
+	struct resuming *resuming = arg;
+	struct fetch_request *request = &resuming->request;
+	if (id != resuming->id)
+		resume_collected(resuming);
+	resuming->id = id;
+	if (request->count == 0) {
+		resuming->what = mem_string(what);
+		request->replace = replace;
+	}
+	if (request->count == resuming->room) {
+		resuming->room = resuming->room ? 2 * resuming->room : 8;
+		request->items = mem_grow(request->items, resuming->room, sizeof(*request->items));
+	}
+	request->items[request->count++] = (struct fetch_item){ mem_string(item->name),
+		item->content, item->mtime_ns, item->mode };
+	if (resuming->stem_count == resuming->stem_room) {
+		resuming->stem_room = resuming->stem_room ? 2 * resuming->stem_room : 8;
+		resuming->stems =
+		    mem_grow(resuming->stems, resuming->stem_room, sizeof(*resuming->stems));
+	}
+	partial_stem(&item->content, resuming->stems[resuming->stem_count++]);
+}
+
+static int
+compare_stems(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+static bool
+is_wanted(void *arg, const char *stem)
+{
+	const struct resuming *resuming = arg;
+	return bsearch(stem, resuming->stems, resuming->stem_count, sizeof(*resuming->stems),
+		   compare_stems) != NULL;
+}
+
+static int
+take_up(struct daemon *daemon, struct error *err)
+{
+	struct resuming resuming = { .daemon = daemon,
+		.request = { .data_fd = -1, .have_fd = -1 } };
+	int code = catalog_peers(daemon->catalog, remember_peer, daemon);
+	if (code == P2P_OK)
+		code = catalog_fetches(daemon->catalog, remember_fetch, &resuming);
+	if (code != P2P_OK) {
+		error_set(err, code, "the catalog in %s cannot be read",
+		    daemon->config->node_state);
+	} else {
+		resume_collected(&resuming);
+		if (resuming.stem_count != 0)
+			qsort(resuming.stems, resuming.stem_count, sizeof(*resuming.stems),
+			    compare_stems);
+		partial_sweep(daemon->store, is_wanted, &resuming);
+	}
+	free(resuming.stems);
+	return code;
+}
+
+/* --- configuration --- */
+
+static void
+log_restart_lines(const struct buf *report)
+{
+	if (report->len == 0)
+		return;
+	char *lines = mem_string(report->data), *rest = lines;
+	for (char *line; (line = strsep(&rest, "\n")) != NULL;)
+		if (line[0] != '\0')
+			log_warn("%s: takes effect at the next restart", line);
+	free(lines);
+}
+
+static int
+reload(void *arg, struct buf *report, struct error *err)
+{
+	struct daemon *daemon = arg;
+	struct config *next = config_load(daemon->config_path, err);
+	if (next == NULL)
+		return err != NULL && err->code != P2P_OK ? err->code : P2P_BAD_REQUEST;
+	struct config *merged = config_merge(daemon->config, next, report);
+	config_unref(next);
+	config_unref(daemon->config);
+	daemon->config = merged;
+	log_open(merged->node_log);
+	indexer_configure(daemon->indexer, merged);
+	peers_configure(daemon->peers, merged);
+	fetches_configure(daemon->fetches, merged);
+	service_configure(daemon->service, merged);
+	rest_configure(daemon->rest, merged);
+	return P2P_OK;
+}
+
+void
+daemon_reload(struct daemon *daemon)
+{
+	struct buf report;
+	struct error err;
+	buf_init(&report, CONFIG_FILE_MAX);
+	sdnotify_reloading();
+	if (service_reload(daemon->service, &report, &err) == P2P_OK) {
+		log_restart_lines(&report);
+		log_info("configuration read again");
+	} else {
+		log_error("the configuration stays as it was: %s", err.text);
+	}
+	sdnotify_ready();
+	buf_fini(&report);
+}
+
+/* --- up --- */
+
+static unsigned
+count_lanes(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	return cores < 1 ? 1 : cores > LANES_MAX ? LANES_MAX : (unsigned)cores;
+}
+
+static bool
+bring_up_subject(struct daemon *daemon, struct error *err)
+{
+	struct config *config = daemon->config;
+	char *set_aside = NULL;
+	if ((daemon->loop = loop_new(err)) == NULL)
+		return false;
+	daemon->pool = pool_new(daemon->loop, 0);
+	if ((daemon->store = store_new(config->share_directory, err)) == NULL)
+		return false;
+	daemon->catalog =
+	    catalog_new(daemon->loop, config->node_state, daemon->self.id, &set_aside, err);
+	if (daemon->catalog == NULL)
+		return false;
+	if (set_aside != NULL)
+		log_warn("the catalog was damaged and is built anew from the share: %s", set_aside);
+	free(set_aside);
+	daemon->events = events_new();
+	daemon->indexer = indexer_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog,
+	    daemon->events, config);
+	if ((daemon->transport = rest_client_new(daemon->loop, count_lanes(), err)) == NULL)
+		return false;
+	daemon->peers = peers_new(daemon->loop, daemon->transport, daemon->catalog,
+	    daemon->events, config, &daemon->self);
+	daemon->fetches = fetches_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog,
+	    daemon->indexer, daemon->peers, daemon->transport, daemon->events, config);
+	return true;
+}
+
+static bool
+bring_up_faces(struct daemon *daemon, struct error *err)
+{
+	struct service_parts parts = {
+		.loop = daemon->loop,
+		.pool = daemon->pool,
+		.store = daemon->store,
+		.catalog = daemon->catalog,
+		.indexer = daemon->indexer,
+		.peers = daemon->peers,
+		.fetches = daemon->fetches,
+		.events = daemon->events,
+		.reload = reload,
+		.reload_arg = daemon,
+	};
+	daemon->service = service_new(&parts, daemon->config);
+	daemon->control = control_new(daemon->service, daemon->config, -1, err);
+	if (daemon->control == NULL)
+		return false;
+	log_info("control on %s", daemon->config->control_socket);
+	daemon->rest = rest_new(daemon->service, daemon->config, err);
+	if (daemon->rest == NULL)
+		return false;
+	describe_addresses(daemon);
+	return true;
+}
+
+static bool
+bring_up(struct daemon *daemon, struct error *err)
+{
+	if (open_state(daemon, err) != P2P_OK ||
+	    key_load(daemon->state_fd, daemon->self.id, err) != P2P_OK)
+		return false;
+	describe_self(daemon);
+	log_info("p2pd %s: peer %s, \"%s\"", PACKAGE_VERSION, daemon->self.id, daemon->self.name);
+	log_info("configuration %s, state %s, share %s",
+	    daemon->config->source ? daemon->config->source : "by default",
+	    daemon->config->node_state, daemon->config->share_directory);
+	return bring_up_subject(daemon, err) && take_up(daemon, err) == P2P_OK &&
+	    bring_up_faces(daemon, err);
+}
+
+struct daemon *
+daemon_new(const char *config_path, struct config *config, struct error *err)
+{
+	struct daemon *daemon = mem_zero(1, sizeof(*daemon));
+	daemon->config_path = config_path;
+	daemon->config = config_ref(config);
+	daemon->state_fd = daemon->lock_fd = -1;
+	if (bring_up(daemon, err))
+		return daemon;
+	daemon_free(daemon);
+	return NULL;
+}
+
+void
+daemon_run(struct daemon *daemon)
+{
+	indexer_start(daemon->indexer);
+	peers_start(daemon->peers);
+	fetches_start(daemon->fetches);
+	daemon->watchdog = sdnotify_watchdog_new(daemon->loop);
+	sdnotify_status("sharing %s", daemon->config->share_directory);
+	sdnotify_ready();
+	loop_run(daemon->loop);
+}
+
+/* --- down --- */
+
+static void
+peers_stopped(void *arg)
+{
+	struct daemon *daemon = arg;
+	loop_stop(daemon->loop);
+}
+
+static void
+fetches_stopped(void *arg)
+{
+	struct daemon *daemon = arg;
+	peers_stop(daemon->peers, peers_stopped, daemon);
+}
+
+static void
+on_deadline(void *arg)
+{
+	(void)arg;
+	log_warn("the way down took more than %d ms: leaving the rest to the next start",
+	    DAEMON_STOP_MS);
+	_exit(0);
+}
+
+void
+daemon_stop(struct daemon *daemon)
+{
+	if (daemon->is_stopping) {
+		log_warn("stopped at once");
+		_exit(0);
+	}
+	daemon->is_stopping = true;
+	sdnotify_stopping();
+	log_info("stopping");
+	daemon->deadline = loop_timer_new(daemon->loop, on_deadline, daemon);
+	loop_timer_start(daemon->deadline, DAEMON_STOP_MS);
+	loop_refuse_calls(daemon->loop);
+	control_stop(daemon->control);
+	rest_free(daemon->rest);
+	daemon->rest = NULL;
+	indexer_stop(daemon->indexer);
+	fetches_stop(daemon->fetches, fetches_stopped, daemon);
+}
+
+static void
+close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void
+daemon_free(struct daemon *daemon)
+{
+	if (daemon == NULL)
+		return;
+	/* The threads end first; what they still had to say is heard before what it is about goes. */
+	if (daemon->loop != NULL)
+		loop_refuse_calls(daemon->loop);
+	rest_free(daemon->rest);
+	if (daemon->control != NULL)
+		control_stop(daemon->control);
+	if (daemon->indexer != NULL)
+		indexer_stop(daemon->indexer);
+	rest_client_free(daemon->transport);
+	pool_free(daemon->pool);
+	if (daemon->loop != NULL)
+		loop_turn(daemon->loop, 0);
+	catalog_free(daemon->catalog);
+	if (daemon->loop != NULL)
+		loop_turn(daemon->loop, 0);
+
+	sdnotify_watchdog_free(daemon->watchdog);
+	loop_timer_free(daemon->deadline);
+	control_free(daemon->control);
+	service_free(daemon->service);
+	fetches_free(daemon->fetches);
+	peers_free(daemon->peers);
+	indexer_free(daemon->indexer);
+	events_free(daemon->events);
+	store_free(daemon->store);
+	loop_free(daemon->loop);
+	close_fd(daemon->lock_fd);
+	close_fd(daemon->state_fd);
+	config_unref(daemon->config);
+	free(daemon);
+}
+
+struct loop *
+daemon_loop(struct daemon *daemon)
+{
+	return daemon->loop;
+}
+
+struct service *
+daemon_service(struct daemon *daemon)
+{
+	return daemon->service;
+}
+
+uint16_t
+daemon_rest_port(const struct daemon *daemon)
+{
+	uint16_t port;
+	return rest_ports(daemon->rest, &port, 1) == 1 ? port : 0;
+}
