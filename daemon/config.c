@@ -27,11 +27,14 @@
 #include "config.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <ini.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config_place.h"
 #include "config_table.h"
@@ -440,6 +443,17 @@ config_load(const char *path, struct error *err)
 	if (file_read_path(path, &buf, err) == P2P_OK)
 		config = config_parse(path, buf.data, buf.len, err);
 	buf_fini(&buf);
+	return config;
+}
+
+/* Only a file that is not there counts as none: one that cannot be read is an error, lest its settings be lost. */
+struct config *
+config_load_usual(struct error *err)
+{
+	char *path = config_default_path();
+	bool is_there = access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
+	struct config *config = config_load(is_there ? path : NULL, err);
+	free(path);
 	return config;
 }
 

@@ -79,6 +79,8 @@ char		*config_default_path(void);	/* gives: free() */
  * A BOM and CRLF are accepted.  `;` and `#` begin a comment at the start of a line, ` ;` after a value too.
  */
 struct config	*config_load(const char *path, struct error *err);
+/* The file of config_default_path() if there is one, else every default; for a daemon that was told no file. */
+struct config	*config_load_usual(struct error *err);
 /* The same of bytes in memory; `source` stands for the file's name in errors. */
 struct config	*config_parse(const char *source, const char *data, size_t len,
 		     struct error *err);

@@ -236,7 +236,8 @@ static int
 reload(void *arg, struct buf *report, struct error *err)
 {
 	struct daemon *daemon = arg;
-	struct config *next = config_load(daemon->config_path, err);
+	struct config *next = daemon->config_path != NULL ? config_load(daemon->config_path, err)
+							  : config_load_usual(err);
 	if (next == NULL)
 		return err != NULL && err->code != P2P_OK ? err->code : P2P_BAD_REQUEST;
 	struct config *merged = config_merge(daemon->config, next, report);

@@ -19,7 +19,7 @@
 
 struct daemon;
 
-/* Brings everything up and listens.  config_path is read again on reload (NULL: the defaults).  Borrows the path, takes a reference of the
+/* Brings everything up and listens.  config_path is read again on reload (NULL: as config_load_usual()).  Borrows the path, takes a reference of the
  * configuration.  NULL and err; nothing is left behind then. */
 struct daemon	*daemon_new(const char *config_path, struct config *config, struct error *err);
 /* Runs until daemon_stop().  The calling thread is the mind meanwhile. */

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "config.h"
 #include "daemon.h"
@@ -146,26 +145,25 @@ main(int argc, char **argv)
 	int status = 1;
 	char *default_path = config_default_path();
 	struct options options = parse_options(argc, argv, default_path);
-	const char *path = options.path;
-	if (path == NULL && access(default_path, F_OK) == 0)
-		path = default_path;
 
 	log_open(options.is_verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	struct error err;
-	struct config *config = config_load(path, &err);
+	struct config *config =
+	    options.path != NULL ? config_load(options.path, &err) : config_load_usual(&err);
 	if (config == NULL) {
 		log_error("%s", err.text);
 		goto out;
 	}
 	status = 0;
 	if (options.is_test) {
-		printf("%s: the configuration is good\n", path ? path : "no file, all defaults");
+		printf("%s: the configuration is good\n",
+		    config->source ? config->source : "no file, all defaults");
 		goto out;
 	}
 	if (!options.is_verbose)
 		log_open(config->node_log);
 	raise_limits();
-	struct daemon *daemon = daemon_new(path, config, &err);
+	struct daemon *daemon = daemon_new(options.path, config, &err);
 	if (daemon != NULL) {
 		run(daemon);
 		daemon_free(daemon);
