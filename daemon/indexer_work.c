@@ -23,6 +23,7 @@
 #include "clock.h"
 #include "indexer_inner.h"
 #include "mem.h"
+#include "metrics.h"
 #include "name.h"
 
 #define JOB_FILES       256   /* names of one job */
@@ -147,6 +148,7 @@ put_file(struct indexer *indexer, struct examined *item)
 	item->layer = NULL;
 	indexer->hashed_files++;
 	indexer->hashed_bytes += item->file.content.size_bytes;
+	metrics_add(METRIC_HASHED_BYTES, item->file.content.size_bytes);
 }
 
 static void
