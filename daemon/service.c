@@ -18,7 +18,6 @@
 
 #include "clock.h"
 #include "mem.h"
-#include "metrics.h"
 
 int
 service_ask(struct service *service, loop_ask_fn fn, void *arg, struct error *err)
@@ -323,7 +322,6 @@ ask_notice(void *arg)
 int
 service_notice(struct service *service, const struct notice *notice, struct error *err)
 {
-	metrics_add(METRIC_NOTICES_IN, 1);
 	struct notice_ask ask = { service, notice };
 	int code = service_ask(service, ask_notice, &ask, err);
 	if (code == P2P_NOT_FOUND)
