@@ -408,16 +408,57 @@ examine(struct db *db, const char *self, enum wal_state wal, const char **ret_wh
 }
 
 static int
-create(struct db *db, const char *self)
+create_schema(struct db *db, const char *self)
 {
 	char *sql = mem_format("BEGIN IMMEDIATE; %s"
 			       "PRAGMA application_id=%d; PRAGMA user_version=%d;"
+			       "INSERT INTO meta(key,value) VALUES('open',0);"
 			       "INSERT INTO peer(no,id,epoch) VALUES(%d,'%s',%lld);COMMIT",
 			       schema, APPLICATION_ID, SCHEMA_VERSION, SELF_NO, self,
 			       (long long)clock_wall_ms());
 	int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
 	free(sql);
 	return rc;
+}
+
+static void
+remove_new(const char *path)
+{
+	static const char *const suffixes[] = { "", "-wal", "-shm" };
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		char *part = mem_format("%s%s", path, suffixes[i]);
+		unlink(part);
+		free(part);
+	}
+}
+
+/*
+ * Makes the file under another name first and renames it when it is whole: a first start that is
+ * killed leaves nothing that the next one would take for damage.
+ */
+static int
+make_file(const struct db_site *site, const char *self, struct error *err)
+{
+	struct db_site making = { .path = mem_format("%s.new", site->path) };
+	struct db *db;
+	int code = P2P_OK;
+	remove_new(making.path);
+	int rc = open_handle(&making, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, writer_settings, &db);
+	if (rc == SQLITE_OK)
+		rc = create_schema(db, self);
+	if (rc != SQLITE_OK) {
+		code = fail(db, rc);
+		error_set(err, code, "cannot make the catalog %s: %s", site->path,
+			  sqlite3_errmsg(db->handle));
+	}
+	/* Closing the only connection brings the log into the file and removes it. */
+	db_close(db);
+	if (code == P2P_OK && rename(making.path, site->path) < 0)
+		code = error_errno(err, "cannot give the new catalog its name %s", site->path);
+	if (code != P2P_OK)
+		remove_new(making.path);
+	free(making.path);
+	return code;
 }
 
 /*
@@ -531,11 +572,13 @@ try_open(struct db_site *site, const char *self, struct db **ret, const char **r
 		*ret_why = "only its write-ahead log is left";
 		return P2P_OK;
 	}
+	int code = exists ? P2P_OK : make_file(site, self, err);
+	if (code != P2P_OK)
+		return code;
 	struct db *db;
-	int rc =
-	    open_handle(site, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, writer_settings, &db);
+	int rc = open_handle(site, SQLITE_OPEN_READWRITE, writer_settings, &db);
 	if (rc == SQLITE_OK)
-		rc = exists ? examine(db, self, wal, ret_why) : create(db, self);
+		rc = examine(db, self, wal, ret_why);
 	if (rc == SQLITE_OK && *ret_why == NULL)
 		rc = mark_open(db);
 	if (rc == SQLITE_OK && *ret_why == NULL) {
@@ -544,7 +587,7 @@ try_open(struct db_site *site, const char *self, struct db **ret, const char **r
 	}
 	if (is_damage(rc))
 		*ret_why = "it is damaged";
-	int code = *ret_why ? P2P_OK : fail(db, rc);
+	code = *ret_why ? P2P_OK : fail(db, rc);
 	if (code < 0)
 		error_set(err, code, "cannot open the catalog %s: %s", site->path,
 			  sqlite3_errmsg(db->handle));
