@@ -43,6 +43,11 @@ struct db *db_open_writer(struct db_site *site, const char *self, char **ret_set
 /* NULL and logged at debug.  The writer must be open. */
 struct db *db_open_reader(struct db_site *site);
 void db_close(struct db *db);
+/* For catalog_open.c: prepares one statement, SQLite's answer; the code for what SQLite just answered, remembered in
+ * db->failure; does the answer mean that the file is damaged? */
+int db_prepare(struct db *db, enum sql sql);
+int db_fail(struct db *db, int rc);
+bool db_is_damage(int rc);
 /* Notes that everything is in order, for the next start.  Writer only. */
 void db_mark_closed(struct db *db);
 void db_forgive(struct db *db);
