@@ -228,7 +228,11 @@ rest_new(struct service *service, struct config *config, struct error *err)
 	rest->loop = service_loop(service);
 	rest->config = config_ref(config);
 	rest->refs = 1;
+	rest->body_window_ms = REST_BODY_WINDOW_MS;
 	pthread_mutex_init(&rest->mu, NULL);
+	if (rest_conn_max(config) < config->rest_connections)
+		log_warn("[rest] connections = %u does not fit the limit on open files: %u are taken at once",
+		    config->rest_connections, rest_conn_max(config));
 	for (size_t i = 0; i < config->rest_listen.count; i++) {
 		if (start_listener(rest, config->rest_listen.items[i], err) != P2P_OK) {
 			rest_free(rest);

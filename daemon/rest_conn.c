@@ -8,9 +8,10 @@
  * any:
  *
  *   HEADER  the whole header is due [rest] header_timeout seconds after the connection began, or,
- * on one kept alive, after the first bytes of the next request were seen BODY    at least
- * REST_BODY_BPS, over REST_BODY_WINDOW_S REPLY   the library's own timeout will do IDLE    so it
- * will here; but bytes that arrive start a header's clock
+ *           on one kept alive, after the first bytes of the next request were seen
+ *   BODY    at least REST_BODY_BPS, over REST_BODY_WINDOW_S
+ *   REPLY   the library's own timeout will do
+ *   IDLE    so it will here; but bytes that arrive start a header's clock
  *
  * Bytes are those that the kernel counts (TCP_INFO), so the way of a request costs nothing but one
  * store per step.  Who is late is shut down (never closed: the descriptor is the library's), and
@@ -27,6 +28,7 @@
 #include <linux/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "clock.h"
@@ -34,6 +36,7 @@
 #include "mem.h"
 
 #define WATCH_MS    1000
+#define FILES_RESERVED 256 /* open files that are not for connections */
 #define STEP_MASK   3u
 #define STEP_STRIDE 4u
 
@@ -52,6 +55,22 @@ address_text(const struct sockaddr *address, socklen_t len, char ret[REST_LITERA
 
 /* --- limits --- */
 
+/*
+ * At the limit on open files accept() fails, and the library asks again at once, for ever.  So fewer are
+ * taken than that limit would let in, when each has a file open too.
+ */
+unsigned
+rest_conn_max(const struct config *config)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+		return config->rest_connections;
+	uint64_t files = limit.rlim_cur;
+	uint64_t fit = files > 2 * FILES_RESERVED ? (files - FILES_RESERVED) / 2 : files / 8;
+	return fit < config->rest_connections ? (unsigned)fit : config->rest_connections;
+}
+
 enum MHD_Result
 rest_conn_accept(void *arg, const struct sockaddr *address, socklen_t len)
 {
@@ -63,7 +82,7 @@ rest_conn_accept(void *arg, const struct sockaddr *address, socklen_t len)
 	pthread_mutex_lock(&rest->mu);
 	for (const struct rest_conn *conn = rest->conns; conn != NULL; conn = conn->next)
 		same += strcmp(conn->peer, peer) == 0;
-	unsigned all = rest->config->rest_connections;
+	unsigned all = rest_conn_max(rest->config);
 	unsigned each = config_is_loopback(peer) ? (all + 1) / 2 : rest->config->rest_per_address;
 	bool is_welcome = rest->conn_count < all && same < each;
 	pthread_mutex_unlock(&rest->mu);
@@ -115,11 +134,13 @@ see_step(struct rest_conn *conn, unsigned step, uint64_t now_ms)
 static bool
 is_slow(struct rest_conn *conn, uint64_t now_ms)
 {
-	if (now_ms - conn->since_ms < REST_BODY_WINDOW_S * 1000)
+	uint64_t window_ms = conn->rest->body_window_ms;
+
+	if (now_ms - conn->since_ms < window_ms)
 		return false;
 
 	uint64_t bytes = received_bytes(conn);
-	bool is_late = bytes - conn->seen_bytes < REST_BODY_BPS * REST_BODY_WINDOW_S;
+	bool is_late = bytes - conn->seen_bytes < REST_BODY_BPS * window_ms / 1000;
 	conn->since_ms = now_ms;
 	conn->seen_bytes = bytes;
 	return is_late;
@@ -158,6 +179,8 @@ look(void *arg)
 		shutdown(conn->fd, SHUT_RDWR);
 		conn->since_ms = now_ms;
 	}
+	for (struct rest_pause *pause = rest->pauses; pause != NULL; pause = pause->next)
+		rest_pause_look(pause);
 	rest->is_watched = rest->conns != NULL;
 	if (rest->is_watched && !rest->is_stopping)
 		loop_timer_start(rest->watch_timer, WATCH_MS);

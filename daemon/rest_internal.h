@@ -36,7 +36,7 @@
 /* bytes of a refused body that are read for the sake of a good answer */
 #define REST_DRAIN_MAX		(1u << 20)
 #define REST_BODY_BPS		1024		/* bytes per second that a body must bring at least ... */
-#define REST_BODY_WINDOW_S	30		/* ... over so long */
+#define REST_BODY_WINDOW_MS	30000		/* ... over so long */
 /* bytes: answers up to this are read into memory and sent at once */
 #define REST_INLINE_MAX		(64u << 10)
 #define REST_HEARTBEAT_MS	15000		/* between comments on an event stream */
@@ -63,6 +63,7 @@ struct rest {
 	struct config *config;
 	struct rest_conn *conns;	/* every open connection */
 	unsigned conn_count;
+	uint32_t body_window_ms;	/* REST_BODY_WINDOW_MS, but in tests */
 	bool is_watched;		/* the watch timer runs, or was asked to */
 	struct rest_pause *pauses;	/* connections that may be suspended */
 	bool is_stopping;
@@ -77,6 +78,9 @@ void		 rest_unref(struct rest *rest);
 struct config	*rest_config(struct rest *rest);	/* gives a reference */
 
 /* --- connections (rest_conn.c) --- */
+
+/* How many there may be at once: [rest] connections, or as many as fit below the limit on open files. */
+unsigned	 rest_conn_max(const struct config *config);
 
 /* Where a connection stands, for the deadlines. */
 enum rest_step {
@@ -129,6 +133,7 @@ struct rest_row {
 struct rest_head {
 	struct rest_claims claims;
 	const char *content_type;
+	const char *content_encoding;
 	const char *content_length;
 	unsigned content_length_count;
 	const char *transfer_encoding;
@@ -240,15 +245,18 @@ struct rest_pause {
 	struct rest_pause *next, **link;	/* in rest->pauses */
 	struct rest *rest;
 	struct MHD_Connection *mhd;
+	int fd;					/* of the connection; borrowed from the library */
 	pthread_mutex_t mu;
 	bool is_suspended, is_woken, is_over;	/* under mu */
 };
-void		 rest_pause_init(struct rest_pause *pause, struct rest *rest, struct MHD_Connection *mhd);
+void		 rest_pause_init(struct rest_pause *pause, struct rest_request *req);
 void		 rest_pause_fini(struct rest_pause *pause);
 /* Suspends the connection unless somebody woke it since the last call.  False: it is over, end
  * the answer. */
 bool		 rest_pause_wait(struct rest_pause *pause);
 void		 rest_pause_wake(struct rest_pause *pause);
+/* Ends it if the client left, which a suspended connection does not notice. */
+void		 rest_pause_look(struct rest_pause *pause);
 /* From now on nothing waits; who waits is woken. */
 void		 rest_pause_end(struct rest_pause *pause);
 
