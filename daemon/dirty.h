@@ -26,6 +26,7 @@ struct dirty {
 	bool is_again;		/* something happened while it was worked on: that work is void */
 	bool is_first;		/* found by the first scan; kept for the indexer */
 	bool has_waited;	/* once for its rest, as such; kept for the indexer */
+	unsigned failures;	/* in a row, of reading it; kept for the indexer */
 	unsigned holds;		/* one of our writers has it: it stays waiting */
 	bool is_noted;		/* has to be looked at; false: known for its holds only */
 	char name[];

@@ -22,6 +22,7 @@
 
 #include "clock.h"
 #include "indexer_inner.h"
+#include "log.h"
 #include "mem.h"
 #include "metrics.h"
 #include "name.h"
@@ -31,7 +32,8 @@
 #define BATCHES_MAX     4     /* submitted and not committed */
 #define FLUSH_MS        200   /* age of a batch */
 #define WAKE_MS         50    /* between two looks for names that are due */
-#define FAILED_MS       30000 /* until a file that could not be read is looked at again */
+#define FAILED_MS       5000   /* until a file that could not be read is looked at again; doubles */
+#define FAILED_MAX_MS   320000
 #define RETRY_MS        5000  /* until the scan after a batch failed; doubles */
 #define RETRY_DOUBLINGS 6
 
@@ -168,6 +170,22 @@ wait_for(struct indexer *indexer, struct dirty *dirty, uint64_t after_ms)
 	indexer_wake_at(indexer, due);
 }
 
+/* Trouble that may pass (a bad block, no descriptors): said once, and tried again less and less often. */
+static void
+failed(struct indexer *indexer, struct dirty *dirty, const char *why)
+{
+	uint64_t after_ms = FAILED_MS;
+
+	if (dirty->failures == 0)
+		log_warn("\"%s\" of the share cannot be read and is tried again: %s", dirty->name, why);
+	for (unsigned i = 0; i < dirty->failures && after_ms < FAILED_MAX_MS; i++)
+		after_ms *= 2;
+	dirty->failures++;
+	indexer_bad(indexer, dirty->name, why);
+	indexer_first_done(indexer, dirty);
+	wait_for(indexer, dirty, after_ms);
+}
+
 /* The name has its verdict: is it final?  Then the catalog, and the list of the unshareable,
  * follow. */
 static bool
@@ -189,9 +207,7 @@ apply_verdict(struct indexer *indexer, struct dirty *dirty, struct examined *ite
 		wait_for(indexer, dirty, item->wait_ms);
 		return false;
 	case EXAMINE_FAILED:
-		indexer_bad(indexer, dirty->name, item->why);
-		indexer_first_done(indexer, dirty);
-		wait_for(indexer, dirty, FAILED_MS);
+		failed(indexer, dirty, item->why);
 		return false;
 	case EXAMINE_BAD:
 		indexer_bad(indexer, dirty->name, item->why);
