@@ -92,7 +92,7 @@ check_text(const char *text)
 			assert((unsigned char)escaped[i] >= 0x20 && escaped[i] != 0x7f);
 	}
 	if (line_reply(text, &code, &is_final) != NULL)
-		assert(code >= 100 && code <= 999 && text[3] == (is_final ? ' ' : '-'));
+		assert(code >= 100 && code <= 999 && is_final == (text[3] != '-'));
 }
 
 int
