@@ -17,6 +17,7 @@
  */
 #include "file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -512,4 +513,32 @@ file_write_atomic(int dir_fd, const char *name, const void *data, size_t len, mo
 	if (sync_directory(dir_fd) < 0)
 		return error_errno(err, "cannot sync the directory of '%s'", name);
 	return 0;
+}
+
+/* True for a name as open_temporary() makes them. */
+static bool
+is_temporary(const char *name)
+{
+	const size_t prefix = strlen(TEMP_PREFIX);
+
+	return strncmp(name, TEMP_PREFIX, prefix) == 0 && strlen(name) == prefix + 16 &&
+	       strspn(name + prefix, "0123456789abcdef") == 16;
+}
+
+void
+file_sweep_temporary(int dir_fd)
+{
+	struct dirent *entry;
+	int fd = open_beneath(dir_fd, ".", DIRECTORY, 0);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (dir == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while ((entry = readdir(dir)) != NULL)
+		if (is_temporary(entry->d_name))
+			unlinkat(dir_fd, entry->d_name, 0); /* else the next sweep does */
+	closedir(dir);
 }

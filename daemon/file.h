@@ -72,4 +72,7 @@ int	file_read_path(const char *path, struct buf *buf, struct error *err);
 int	file_write_atomic(int dir_fd, const char *name, const void *data, size_t len, mode_t mode,
 	    struct error *err);
 
+/* Removes what file_write_atomic() left in a directory when the power went.  Nobody may write there meanwhile. */
+void	 file_sweep_temporary(int dir_fd);
+
 #endif

@@ -436,6 +436,20 @@ START_TEST(test_an_atomic_write_replaces_whole_and_leaves_no_crumb)
 }
 END_TEST
 
+START_TEST(test_only_what_an_atomic_write_left_is_swept)
+{
+	static const char *const names[] = { ".p2pd-0123456789abcdef", ".p2pd-partial",
+					     ".p2pd-0123456789abcdeX", "0123456789abcdef" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		close(openat(root_fd, names[i], O_WRONLY | O_CREAT, 0600));
+	file_sweep_temporary(root_fd);
+	ck_assert_int_lt(faccessat(root_fd, names[0], F_OK, 0), 0);
+	for (size_t i = 1; i < sizeof(names) / sizeof(names[0]); i++)
+		ck_assert_int_eq(faccessat(root_fd, names[i], F_OK, 0), 0);
+}
+END_TEST
+
 START_TEST(test_a_changed_file_has_another_signature)
 {
 	struct file_sig before, after;
@@ -580,6 +594,7 @@ main(void)
 	tcase_add_test(tc, test_bytes_are_read_and_written_where_they_belong);
 	tcase_add_test(tc, test_a_whole_file_is_read_up_to_the_maximum);
 	tcase_add_test(tc, test_an_atomic_write_replaces_whole_and_leaves_no_crumb);
+	tcase_add_test(tc, test_only_what_an_atomic_write_left_is_swept);
 	tcase_add_test(tc, test_a_changed_file_has_another_signature);
 	tcase_add_test(tc, test_failures_leave_no_descriptor_open);
 	tcase_add_test(tc, test_no_byte_from_outside_is_read_while_a_directory_is_swapped);
