@@ -86,6 +86,17 @@ merkle_empty_root(struct digest *ret)
 	hasher_digest(hasher_mine(), "", 0, ret);
 }
 
+bool
+merkle_content_valid(const struct content_id *content)
+{
+	struct digest empty;
+
+	if (content->size_bytes > 0)
+		return content->size_bytes <= MERKLE_CONTENT_MAX;
+	merkle_empty_root(&empty);
+	return digest_equal(&empty, &content->root);
+}
+
 /* How many levels above the leaves the node of a piece is. */
 static unsigned
 piece_height(uint32_t piece_bytes)

@@ -37,6 +37,8 @@ bool	 merkle_piece_valid(uint64_t piece_bytes);
 
 /* The root of an empty content: SHA-256 of nothing. */
 void	 merkle_empty_root(struct digest *ret);
+/* False for what no content can be: over MERKLE_CONTENT_MAX, or empty with another root. */
+bool	 merkle_content_valid(const struct content_id *content);
 
 /*
  * The node over one piece: hashes `len` bytes (1 to piece_bytes) as leaves and folds them to the

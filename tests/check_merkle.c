@@ -139,6 +139,20 @@ START_TEST(test_an_empty_content_has_the_hash_of_nothing_and_no_layer)
 }
 END_TEST
 
+START_TEST(test_a_content_id_that_no_file_can_have_is_told)
+{
+	struct content_id content = { 0 };
+
+	ck_assert(!merkle_content_valid(&content));
+	merkle_empty_root(&content.root);
+	ck_assert(merkle_content_valid(&content));
+	content.size_bytes = MERKLE_CONTENT_MAX;
+	ck_assert(merkle_content_valid(&content));
+	content.size_bytes++;
+	ck_assert(!merkle_content_valid(&content));
+}
+END_TEST
+
 static const size_t sizes[] = { 1,       16384,   16385,         49153,        65535,
 				65536,   65537,   131072,        196609,       1048576,
 				1048577, 3 << 20, (3 << 20) + 1, (5 << 20) - 1 };
@@ -334,6 +348,7 @@ main(void)
 	tcase_set_timeout(tree, 120);
 	tcase_add_test(tree, test_every_vector_of_libtorrent_agrees);
 	tcase_add_test(tree, test_an_empty_content_has_the_hash_of_nothing_and_no_layer);
+	tcase_add_test(tree, test_a_content_id_that_no_file_can_have_is_told);
 	tcase_add_loop_test(tree, test_pieces_of_every_size_agree_with_the_plain_tree, 0,
 			    size_count);
 	tcase_add_loop_test(tree, test_a_layer_folds_to_every_coarser_layer, 0, size_count);
