@@ -47,13 +47,10 @@ partial_stem(const struct content_id *content, char ret[PARTIAL_STEM_SIZE])
 static int
 check_content(const struct content_id *content, struct error *err)
 {
-	struct digest empty;
-
 	if (content->size_bytes > MERKLE_CONTENT_MAX)
 		return error_set(err, P2P_TOO_LARGE, "a content of %llu bytes is over the limit",
 				 (unsigned long long)content->size_bytes);
-	merkle_empty_root(&empty);
-	if (content->size_bytes == 0 && !digest_equal(&empty, &content->root))
+	if (!merkle_content_valid(content))
 		return error_set(err, P2P_BAD_CONTENT, "an empty content cannot have this root");
 	return P2P_OK;
 }
@@ -133,6 +130,20 @@ partial_lock_share(struct store *store, const char *stem, int *ret_fd, struct er
 			return rc;
 	}
 	return error_set(err, P2P_EXISTS, "the partial file is in use already");
+}
+
+bool
+partial_is_begun(struct store *store, const struct content_id *content)
+{
+	char stem[PARTIAL_STEM_SIZE], base[PARTIAL_BASE_SIZE];
+	int fd;
+
+	partial_stem(content, stem);
+	snprintf(base, sizeof(base), "%s" PARTIAL_DATA_SUFFIX, stem);
+	if (store_open_temp(store, base, O_PATH, 0, &fd, NULL) < 0)
+		return false;
+	close(fd);
+	return true;
 }
 
 struct partial *

@@ -36,6 +36,8 @@ struct partial	*partial_open_share(struct store *store, const struct content_id 
 struct partial	*partial_open_foreign(int data_fd, int have_fd, const struct content_id *content, struct error *err);
 /* An anonymous one (O_TMPFILE in the share) without a have file, for streaming through. */
 struct partial	*partial_open_anonymous(struct store *store, const struct content_id *content, struct error *err);
+/* True if something of `content` may lie in the share from an earlier time. */
+bool		 partial_is_begun(struct store *store, const struct content_id *content);
 /* Closes; keeps the files. */
 void		 partial_free(struct partial *partial);
 

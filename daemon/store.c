@@ -279,3 +279,58 @@ store_remove(struct store *store, const char *name, const struct file_sig *sig, 
 		return error_set(err, P2P_CONFLICT, "'%s' was changed on the disk", name);
 	return file_remove(store->root_fd, name, true, err);
 }
+
+/* Hashes the open file. */
+static int
+hash_file(int fd, uint64_t size_bytes, const atomic_bool *is_stopping, struct content_id *ret)
+{
+	struct merkle_builder *builder = merkle_builder_new();
+	unsigned char *block = mem_alloc(STORE_BLOCK);
+	struct digest *layer = NULL;
+	size_t layer_count;
+	int rc = P2P_OK;
+
+	for (uint64_t at = 0; rc == P2P_OK && at < size_bytes; at += STORE_BLOCK) {
+		size_t len = size_bytes - at < STORE_BLOCK ? size_bytes - at : STORE_BLOCK;
+		rc = file_pread(fd, block, len, at, NULL);
+		if (rc == P2P_OK)
+			rc = merkle_builder_feed(builder, block, len);
+		if (is_stopping != NULL && atomic_load(is_stopping))
+			rc = P2P_CANCELLED;
+	}
+	merkle_builder_end(builder, ret, &layer, &layer_count);
+	merkle_builder_free(builder);
+	free(layer);
+	free(block);
+	return rc;
+}
+
+int
+store_match(struct store *store, const char *name, const struct content_id *content,
+	    const atomic_bool *is_stopping, struct file_sig *ret_sig)
+{
+	struct content_id found = { 0 };
+	struct file_sig before, after;
+	struct stat st;
+	int fd;
+
+	int rc = open_shared(store, name, &fd, &st, NULL);
+	/* A symbolic link, a directory: something stands there.  Trouble of the moment says nothing. */
+	if (rc == P2P_FORBIDDEN)
+		return P2P_EXISTS;
+	if (rc < 0)
+		return rc;
+	file_sig_of(&st, &before);
+	rc = P2P_EXISTS;
+	if (before.size_bytes == content->size_bytes)
+		rc = hash_file(fd, before.size_bytes, is_stopping, &found);
+	if (rc == P2P_OK && fstat(fd, &st) < 0)
+		rc = P2P_IO;
+	file_sig_of(&st, &after);
+	if (rc == P2P_OK && (!content_equal(&found, content) || !file_sig_equal(&before, &after)))
+		rc = P2P_EXISTS;
+	if (rc == P2P_OK && ret_sig != NULL)
+		*ret_sig = after;
+	close(fd);
+	return rc;
+}

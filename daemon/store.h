@@ -62,6 +62,14 @@ void		 store_reader_unref(struct store_reader *reader);
  * replaced by rename; P2P_CONFLICT if they may have changed.  One fstat. */
 int		 store_reader_check(const struct store_reader *reader);
 
+/*
+ * Is `name` a file with exactly this content?  Reads all of it, unless its size tells.  P2P_OK; P2P_NOT_FOUND: nothing has
+ * the name; P2P_EXISTS: something else, or it changed meanwhile; P2P_CANCELLED once *is_stopping (may be NULL); P2P_IO: it cannot be said now.  *ret_sig (may
+ * be NULL) is the file's if it matches.
+ */
+int		 store_match(struct store *store, const char *name, const struct content_id *content,
+		     const atomic_bool *is_stopping, struct file_sig *ret_sig);
+
 /* --- writing a new file whose content id is not known before --- */
 
 struct store_upload;

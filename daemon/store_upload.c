@@ -289,40 +289,6 @@ store_upload_feed_fd(struct store_upload *upload, int fd, struct error *err)
 	return settle(upload, feed_file(upload, fd, &why), &why, err);
 }
 
-/* True if the file that has the name is, whole and unchanged while we look, what was uploaded.
- * Then *ret_sig is its. */
-static bool
-is_same_content(struct store_upload *upload, const char *name, struct file_sig *ret_sig)
-{
-	struct content_id content = { 0 };
-	struct digest *layer = NULL;
-	size_t layer_count;
-	struct file_sig sig, sig_after;
-	struct stat st;
-	int fd;
-
-	if (file_open_regular(store_root_fd(upload->store), name, &fd, &st, NULL) < 0)
-		return false;
-	file_sig_of(&st, &sig);
-	bool is_same = sig.size_bytes == upload->made.content.size_bytes;
-	struct merkle_builder *builder = merkle_builder_new();
-	ssize_t len = 0;
-	for (uint64_t at = 0; is_same && at < sig.size_bytes; at += (size_t)len) {
-		len = read_block(fd, block_of(upload), at, NULL);
-		is_same = len > 0 && merkle_builder_feed(builder, upload->block, (size_t)len) == 0;
-	}
-	merkle_builder_end(builder, &content, &layer, &layer_count);
-	is_same = is_same && fstat(fd, &st) == 0 && content_equal(&content, &upload->made.content);
-	file_sig_of(&st, &sig_after);
-	is_same = is_same && file_sig_equal(&sig, &sig_after);
-	if (is_same)
-		*ret_sig = sig;
-	free(layer);
-	merkle_builder_free(builder);
-	close(fd);
-	return is_same;
-}
-
 /* Ends the bytes: all of them written, the content id known.  Once. */
 static int
 end_content(struct store_upload *upload, struct error *err)
@@ -349,7 +315,7 @@ take_name(struct store_upload *upload, const char *name, enum file_replace repla
 	int root_fd = store_root_fd(upload->store);
 
 	int rc = file_rename(root_fd, upload->temp, name, replace, &why);
-	if (rc == P2P_EXISTS && is_same_content(upload, name, ret_sig)) {
+	if (rc == P2P_EXISTS && store_match(upload->store, name, &upload->made.content, NULL, ret_sig) == P2P_OK) {
 		file_remove(root_fd, upload->temp, false, NULL);
 		return P2P_OK;
 	}

@@ -570,6 +570,38 @@ START_TEST(test_room_is_what_the_reserve_leaves)
 }
 END_TEST
 
+START_TEST(test_a_file_matches_only_its_own_content)
+{
+	const size_t size = 600000;
+	unsigned char *data = make_content(size, 1);
+	struct merkle_builder *builder = merkle_builder_new();
+	struct content_id content, longer;
+	struct digest *layer;
+	size_t layer_count;
+	struct file_sig sig = { 0 };
+	atomic_bool is_stopping = true;
+
+	ck_assert_int_eq(merkle_builder_feed(builder, data, size), P2P_OK);
+	merkle_builder_end(builder, &content, &layer, &layer_count);
+	merkle_builder_free(builder);
+	free(layer);
+	longer = content;
+	longer.size_bytes++;
+	write_file("f", data, size);
+	ck_assert_int_eq(store_match(store, "f", &content, NULL, &sig), P2P_OK);
+	ck_assert_uint_eq(sig.size_bytes, size);
+	ck_assert_int_eq(store_match(store, "f", &content, &is_stopping, NULL), P2P_CANCELLED);
+	ck_assert_int_eq(store_match(store, "f", &longer, NULL, NULL), P2P_EXISTS);
+	ck_assert_int_eq(store_match(store, "none", &content, NULL, NULL), P2P_NOT_FOUND);
+	ck_assert_int_eq(mkdirat(store_root_fd(store), "d", 0755), 0);
+	ck_assert_int_eq(store_match(store, "d", &content, NULL, NULL), P2P_EXISTS);
+	data[size - 1] ^= 1;
+	write_file("f", data, size);
+	ck_assert_int_eq(store_match(store, "f", &content, NULL, NULL), P2P_EXISTS);
+	free(data);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -601,6 +633,7 @@ main(void)
 		       test_a_full_disk_is_no_space_and_the_next_upload_works_once_there_is_room);
 	tcase_add_test(writing, test_a_read_only_share_is_served_but_not_written);
 	tcase_add_test(writing, test_room_is_what_the_reserve_leaves);
+	tcase_add_test(writing, test_a_file_matches_only_its_own_content);
 	suite_add_tcase(suite, reading);
 	suite_add_tcase(suite, writing);
 	SRunner *runner = srunner_create(suite);
