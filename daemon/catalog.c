@@ -364,15 +364,23 @@ fail:
 }
 
 void
-catalog_free(struct catalog *catalog)
+catalog_stop(struct catalog *catalog)
 {
-	if (catalog == NULL)
+	if (catalog == NULL || catalog->is_stopping)
 		return;
 	pthread_mutex_lock(&catalog->mu);
 	catalog->is_stopping = true;
 	pthread_cond_signal(&catalog->wake);
 	pthread_mutex_unlock(&catalog->mu);
 	pthread_join(catalog->scribe, NULL);
+}
+
+void
+catalog_free(struct catalog *catalog)
+{
+	if (catalog == NULL)
+		return;
+	catalog_stop(catalog);
 	db_mark_closed(catalog->writer);
 	catalog_release(catalog);
 }

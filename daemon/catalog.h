@@ -36,7 +36,9 @@ struct catalog;
  * NULL if none was; gives: free().  NULL and err. */
 struct catalog	*catalog_new(struct loop *loop, const char *state_directory, const char *self,
 		     char **ret_set_aside, struct error *err);
-/* Commits what was submitted, stops the scribe, closes.  Completions are still posted. */
+/* Commits what was submitted and stops the scribe.  Completions are still posted; the head may be asked, nothing be submitted. */
+void		 catalog_stop(struct catalog *catalog);
+/* The same if need be, and closes. */
 void		 catalog_free(struct catalog *catalog);
 
 /* --- state of our own files; any thread, the mind too (kept in memory) --- */
