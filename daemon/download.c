@@ -24,7 +24,10 @@
 #include "log.h"
 #include "mem.h"
 
-#define LOCKED_RETRY_MS	200	/* until a partial that somebody else has open is tried again */
+/* Until a partial that somebody else has open is tried again; doubled each time.  A small file of the same bytes has it for
+ * milliseconds, a large one for hours. */
+#define LOCKED_MIN_MS	5
+#define LOCKED_MAX_MS	1000
 
 /* --- saying what goes on --- */
 
@@ -200,6 +203,14 @@ take_partial(struct download *download, struct partial *partial)
 	download_tell_moved(download);
 }
 
+static uint64_t
+locked_wait_ms(struct download *download)
+{
+	uint64_t ms = download->locked_ms != 0 ? 2 * download->locked_ms : LOCKED_MIN_MS;
+	download->locked_ms = ms < LOCKED_MAX_MS ? ms : LOCKED_MAX_MS;
+	return download->locked_ms;
+}
+
 static void
 done_open(void *arg)
 {
@@ -212,7 +223,7 @@ done_open(void *arg)
 		take_holders(download, &opening->holders);
 	} else {
 		download_pause(download,
-		    opening->code == P2P_EXISTS ? LOCKED_RETRY_MS : DOWNLOAD_RETRY_MS,
+		    opening->code == P2P_EXISTS ? locked_wait_ms(download) : DOWNLOAD_RETRY_MS,
 		    opening->code, opening->error.text);
 	}
 	free(opening);
@@ -236,6 +247,7 @@ open_partial(struct download *download)
 struct syncing {
 	struct download *download;
 	int code;
+	bool is_short;		/* it is synced, but the rest would not fit on the disk */
 	struct error error;
 };
 
@@ -243,7 +255,11 @@ static void
 work_sync(void *arg)
 {
 	struct syncing *syncing = arg;
-	syncing->code = partial_sync(syncing->download->partial, &syncing->error);
+	const struct download *download = syncing->download;
+	syncing->code = partial_sync(download->partial, &syncing->error);
+	/* Others fill the disk too: what fitted at the beginning may not fit any more. */
+	syncing->is_short = syncing->code == P2P_OK &&
+	    check_room(download, download->partial, &syncing->error) != P2P_OK;
 }
 
 static void
@@ -253,10 +269,12 @@ done_sync(void *arg)
 	struct download *download = syncing->download;
 	download->busy--;
 	download->is_syncing = false;
-	if (syncing->code != P2P_OK) {
+	download->is_short = syncing->is_short;
+	if (syncing->code != P2P_OK)
 		download->is_broken = true;
-		download_pause(download, DOWNLOAD_RETRY_MS, syncing->code, syncing->error.text);
-	}
+	if (syncing->code != P2P_OK || syncing->is_short)
+		download_pause(download, DOWNLOAD_RETRY_MS, syncing->error.code,
+		    syncing->error.text);
 	free(syncing);
 	download_step(download);
 }
@@ -314,6 +332,10 @@ download_step(struct download *download)
 		return;
 	if (download->partial == NULL) {
 		open_partial(download);
+		return;
+	}
+	if (download->is_short) {
+		sync_partial(download);
 		return;
 	}
 	struct peer_info peer;

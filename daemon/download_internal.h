@@ -39,8 +39,10 @@ struct download {
 	unsigned busy;			/* jobs and requests under way */
 	bool is_opening, is_asking_layer, is_asking_holders, is_syncing;
 	bool is_broken;			/* the partial is to be opened anew */
+	bool is_short;			/* the disk had too little room: look before more is asked for */
 	bool is_stopping, is_ended;
 	uint64_t paused_until_ms;	/* nothing is started before */
+	uint64_t locked_ms;		/* the last pause because somebody else has the partial */
 	uint64_t synced_ms;		/* when the last sync began */
 	uint64_t told_bytes;		/* verified bytes at the last `moved` */
 	int wait_code;			/* as last told */

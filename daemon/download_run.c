@@ -181,6 +181,7 @@ judge_run(struct download *download, const struct run *run, int code, const stru
 		    run->peer, run->sink_error.text, SWARM_LIAR_MS / 60000);
 		source_failed(download, run->peer, true);
 	} else if (run->sink_code != P2P_OK) {
+		download->is_short |= run->sink_code == P2P_NO_SPACE;
 		download_pause(download, DOWNLOAD_RETRY_MS, run->sink_code, run->sink_error.text);
 	} else if (code != P2P_OK && code != P2P_CANCELLED && code != P2P_SHUTTING_DOWN) {
 		log_debug("peer %s broke off: %s", run->peer, err->text);

@@ -4,8 +4,13 @@
  *
  * A fetch is queued, moves while at least one of its files does, waits when all that were begun wait, and ends when
  * every file is done or failed, or when it is cancelled.  schedule() starts files: at most [fetch] parallel move at
- * once in all, taken from the fetches in turn, and a fetch has no more than that begun.  A file that waits (its holders
- * are away) keeps its place but does not count as moving, so that it holds up nobody else's.
+ * once in all, taken from the fetches in turn, and a fetch has no more than that begun.  A file that waits keeps its place but
+ * does not count as moving, so that it holds up no other fetch's.
+ *
+ * A file that cannot be had now (its holders are away) is put off as long as others of its fetch are queued, so that a few that
+ * nobody has do not hold up thousands that somebody has.  When the cursor has passed the last file, those that were put off are
+ * tried again after a while, which doubles while nothing comes of it, or when a peer comes.  Trouble of our own (a full disk, a
+ * catalog that cannot be written) would meet the next file too: then the whole fetch rests.
  *
  * A fetch into the share is in the catalog from its start to its end; what was done is marked there with the very
  * commit that enters the file.  After a restart fetches_resume() takes up the rest.  The last FETCH_ENDED_KEPT that
@@ -26,7 +31,9 @@
 #include "mem.h"
 #include "metrics.h"
 
-#define ITEM_RETRY_MS	5000	/* until a file that met transient trouble is tried again */
+#define RETRY_MS	5000	/* until files that were put off are tried again; doubles */
+#define RETRY_DOUBLINGS	4
+#define PEER_RETRY_MS	1000	/* the same, after a peer came: peers may come and go often */
 
 static void	schedule(struct fetches *fetches);
 
@@ -99,7 +106,8 @@ drop_oldest_ended(struct fetches *fetches)
 	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next) {
 		if (!fetch_is_ended(fetch))
 			continue;
-		if (oldest == NULL)
+		/* Not the lowest number: what took long and ended just now is still to be seen. */
+		if (oldest == NULL || fetch->ended_order < oldest->ended_order)
 			oldest = fetch;
 		ended++;
 	}
@@ -123,6 +131,7 @@ static void
 finish(struct fetch *fetch)
 {
 	fetch->ended_wall_ms = clock_wall_ms();
+	fetch->ended_order = ++fetch->fetches->ended_count;
 	fetch->rate_bps = 0;
 	if (fetch->is_cancelled) {
 		fetch->state = FETCH_CANCELLED;
@@ -141,23 +150,100 @@ finish(struct fetch *fetch)
 	drop_oldest_ended(fetch->fetches);
 }
 
-/* After anything ended: is the fetch over, or does all of it wait? */
-static void
+/* After anything ended: is the fetch over?  Then it may be gone, too. */
+static bool
 settle(struct fetch *fetch)
 {
 	if (fetch_is_ended(fetch) || fetch->fetches->is_stopping)
-		return;
-	if (fetch->active_count == 0 && (fetch->queued_count == 0 || fetch->is_cancelled))
+		return false;
+	bool is_over =
+	    fetch->active_count == 0 && (fetch->queued_count == 0 || fetch->is_cancelled);
+	if (is_over)
 		finish(fetch);
+	return is_over;
+}
+
+/* --- putting files off --- */
+
+/* Sets the timer for the fetch that is to be tried again first. */
+static void
+set_retry_timer(struct fetches *fetches)
+{
+	uint64_t now_ms = clock_ms(), first_ms = UINT64_MAX;
+	for (const struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
+		if (fetch->retry_at_ms != 0 && fetch->retry_at_ms < first_ms)
+			first_ms = fetch->retry_at_ms;
+	if (first_ms != UINT64_MAX)
+		loop_timer_start(fetches->retry, first_ms > now_ms ? first_ms - now_ms : 0);
+}
+
+static void
+put_off(struct fetch *fetch, int code, const char *text)
+{
+	error_set(&fetch->put_off, code, "%s", text != NULL && text[0] ? text : code_title(code));
+	/* What is ours to blame would meet the next file as well. */
+	if (code != P2P_NO_HOLDER)
+		fetch->is_resting = true;
+}
+
+/* If nothing more can be begun now: when again?  And if nothing is under way either, the fetch waits. */
+static void
+settle_put_off(struct fetch *fetch)
+{
+	if (fetch->put_off.code == P2P_OK || fetch->queued_count == 0 || fetch->is_cancelled ||
+	    fetch->fetches->is_stopping ||
+	    (!fetch->is_resting && fetch->cursor < fetch->count))
+		return;
+	if (fetch->retry_at_ms == 0) {
+		unsigned doublings = fetch->is_resting ? 0 : fetch->vain_passes;
+		fetch->retry_at_ms = clock_ms() + ((uint64_t)RETRY_MS << doublings);
+		set_retry_timer(fetch->fetches);
+	}
+	if (fetch->active_count == 0)
+		set_waiting(fetch, fetch->put_off.code, fetch->put_off.text);
+}
+
+/* Another pass over the files that are queued still. */
+static void
+begin_pass(struct fetch *fetch)
+{
+	fetch->retry_at_ms = 0;
+	fetch->cursor = 0;
+	fetch->is_resting = false;
+	fetch->put_off.code = P2P_OK;
+	if (fetch->vain_passes < RETRY_DOUBLINGS)
+		fetch->vain_passes++;
+}
+
+static void
+on_retry(void *arg)
+{
+	struct fetches *fetches = arg;
+	uint64_t now_ms = clock_ms();
+	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
+		if (fetch->retry_at_ms != 0 && fetch->retry_at_ms <= now_ms)
+			begin_pass(fetch);
+	set_retry_timer(fetches);
+	schedule(fetches);
+}
+
+/* A peer came: it may hold what was put off. */
+static void
+retry_soon(struct fetch *fetch)
+{
+	uint64_t at_ms = clock_ms() + PEER_RETRY_MS;
+	fetch->vain_passes = 0;
+	if (fetch->retry_at_ms > at_ms)
+		fetch->retry_at_ms = at_ms;
 }
 
 /* --- items --- */
 
-/* Trouble that passes: the disk, or somebody else at the same partial. */
-static bool
-is_transient(int code)
+/* Trouble that passes: the disk, or that nobody has it now. */
+bool
+fetch_is_transient(int code)
 {
-	return code == P2P_NO_SPACE || code == P2P_IO;
+	return code == P2P_NO_SPACE || code == P2P_IO || code == P2P_NO_HOLDER;
 }
 
 static void
@@ -195,19 +281,21 @@ fetch_item_ended(struct active *active, int code, const char *text)
 		fetch->item_states[index] = ITEM_DONE;
 		fetch->done_bytes += fetch->items[index].content.size_bytes;
 		fetch->done_files++;
-	} else if (code == P2P_CANCELLED || is_transient(code)) {
+		fetch->vain_passes = 0;
+		set_moving(fetch);
+	} else if (code == P2P_CANCELLED || fetch_is_transient(code)) {
 		fetch->item_states[index] = ITEM_QUEUED;
 		fetch->queued_count++;
 	} else {
 		item_failed(fetch, index, code, text);
 	}
 	remove_active(active);
-	if (is_transient(code) && !fetch->is_cancelled) {
-		set_waiting(fetch, code, text);
-		loop_timer_start(fetches->retry, ITEM_RETRY_MS);
-	}
-	settle(fetch);
+	if (fetch_is_transient(code))
+		put_off(fetch, code, text);
+	bool is_over = settle(fetch);
 	schedule(fetches);
+	if (!is_over)
+		settle_put_off(fetch);
 	fetches_maybe_stopped(fetches);
 }
 
@@ -216,6 +304,12 @@ fetch_item_waiting(struct active *active, int code, const char *text)
 {
 	struct fetch *fetch = active->fetch;
 	bool is_waiting = code != P2P_OK;
+	/* Others may be had: this one gives them its place.  What it has stays on the disk. */
+	if (code == P2P_NO_HOLDER && fetch->queued_count > 0 && !active->is_stopping) {
+		active->is_put_off = true;
+		fetch_item_stop(active);
+		return;
+	}
 	if (is_waiting != active->is_waiting) {
 		active->is_waiting = is_waiting;
 		fetch->fetches->moving_count += is_waiting ? -1u : 1u;
@@ -244,20 +338,22 @@ static bool
 start_next_item(struct fetch *fetch)
 {
 	unsigned parallel = fetch->fetches->means.config->fetch_parallel;
-	if (fetch_is_ended(fetch) || fetch->is_cancelled || fetch->queued_count == 0 ||
-	    fetch->active_count >= parallel)
+	if (fetch_is_ended(fetch) || fetch->is_cancelled || fetch->is_resting ||
+	    fetch->queued_count == 0 || fetch->active_count >= parallel)
 		return false;
 	while (fetch->cursor < fetch->count && fetch->item_states[fetch->cursor] != ITEM_QUEUED)
 		fetch->cursor++;
 	if (fetch->cursor == fetch->count)
-		return false;	/* what is queued met trouble; on_retry() begins anew */
+		return false;	/* what is queued was put off */
 	size_t index = fetch->cursor++;
 	fetch->item_states[index] = ITEM_ACTIVE;
 	fetch->queued_count--;
 	fetch->active_count++;
 	fetch->fetches->active_count++;
 	fetch->fetches->moving_count++;
-	set_moving(fetch);
+	/* One that waits goes on waiting until something comes of it. */
+	if (fetch->state == FETCH_QUEUED)
+		set_moving(fetch);
 	fetch_item_start(fetch, index);
 	return true;
 }
@@ -277,15 +373,6 @@ schedule(struct fetches *fetches)
 			is_started |= start_next_item(fetch);
 		}
 	} while (is_started);
-}
-
-static void
-on_retry(void *arg)
-{
-	struct fetches *fetches = arg;
-	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
-		fetch->cursor = 0;
-	schedule(fetches);
 }
 
 /* --- starting and ending a fetch --- */
@@ -379,6 +466,11 @@ fetch_start(struct fetches *fetches, struct fetch_request *request, uint64_t *re
 		return error_set(err, P2P_TOO_MANY, "%d fetches are under way, which is the most",
 		    FETCH_ACTIVE_MAX);
 	}
+	/* In a tree each file answers for itself. */
+	if (request->count == 1 && !merkle_content_valid(&request->items[0].content)) {
+		drop_request(request);
+		return error_set(err, P2P_BAD_CONTENT, "no file can have this content id");
+	}
 	struct fetch *fetch = add_fetch(fetches, fetches->next_id, request);
 	*ret_id = fetch->id;
 	remember_in_catalog(fetch);
@@ -424,10 +516,13 @@ on_peer(void *arg, const char *id, enum peer_state state)
 	struct fetches *fetches = arg;
 	if (state != PEER_HERE)
 		return;
-	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
+	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next) {
 		for (struct active *active = fetch->actives; active; active = active->next)
 			if (active->download != NULL)
 				download_peer_here(active->download, id);
+		retry_soon(fetch);
+	}
+	set_retry_timer(fetches);
 	fetch_streams_peer_here(fetches, id);
 }
 

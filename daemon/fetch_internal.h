@@ -20,6 +20,7 @@ struct active {
 	struct download *download;	/* NULL before and after */
 	uint64_t have_bytes;		/* verified, as last seen */
 	bool is_waiting;		/* it does not count as moving */
+	bool is_put_off;		/* it is stopped to be tried again after the others */
 	atomic_bool is_stopping;	/* workers look at it between blocks */
 };
 
@@ -36,6 +37,10 @@ struct fetch {
 	unsigned char *item_states;	/* enum item_state */
 	size_t cursor;			/* items below were looked at by the scheduler */
 	size_t queued_count;
+	struct error put_off;		/* why files were passed over in this pass, or P2P_OK */
+	bool is_resting;		/* nothing is begun until retry_at_ms */
+	uint64_t retry_at_ms;		/* when the next pass begins (clock_ms); 0: not yet known */
+	unsigned vain_passes;		/* in a row, that brought no file */
 	struct active *actives;
 	unsigned active_count;
 
@@ -44,6 +49,7 @@ struct fetch {
 	uint64_t total_bytes, done_bytes;	/* done_bytes: of whole items */
 	uint32_t done_files, failed_files;
 	int64_t started_wall_ms, ended_wall_ms;
+	uint64_t ended_order;		/* among those that ended */
 	uint64_t told_bytes;		/* at the last progress event */
 	uint64_t rated_bytes, rated_ms;	/* when the rate was last measured */
 	uint64_t rate_bps;
@@ -56,7 +62,7 @@ struct fetches {
 	struct indexer *indexer;
 	struct events *events;
 	struct fetch *first;
-	uint64_t next_id;
+	uint64_t next_id, ended_count;
 	unsigned moving_count;		/* actives that are not waiting */
 	unsigned active_count;		/* actives, of all fetches */
 	unsigned stream_count;
@@ -77,8 +83,11 @@ void	fetch_item_stop(struct active *active);
 
 /* --- fetch.c --- */
 
-/* An item is over: P2P_OK, P2P_CANCELLED (it was stopped), or why not; transient trouble is tried again later.  The active is gone afterwards. */
+/* An item is over: P2P_OK, P2P_CANCELLED (it was stopped), or why not; after transient trouble (P2P_NO_HOLDER among it) it is tried again
+ * later.  The active is gone afterwards. */
 void	fetch_item_ended(struct active *active, int code, const char *text);
+/* Trouble that passes: an item that met it is tried again. */
+bool	fetch_is_transient(int code);
 /* It waits (code), or moves again (P2P_OK). */
 void	fetch_item_waiting(struct active *active, int code, const char *text);
 /* Something moved: progress is told soon. */

@@ -2,9 +2,10 @@
  *
  * fetch_item.c - one file of a fetch, from wanted to standing under its name.
  *
- * Into the share: look whether it is here already -> download (which takes the bytes from another file of the share
+ * Into the share: look whether it is here already, and whether it can be had -> download (which takes the bytes from another file of the share
  * where one has the same content) -> publish (durable, renamed) -> enter it in the catalog.  The indexer is held off that name
- * from the first to the last step, for the entry is made here.
+ * from the first to the last step, for the entry is made here.  Only a file that turns out to stand there with the same
+ * bytes is left to the indexer: we did not make it, or a crash came between its name and its entry.
  *
  * Into two descriptors of a user: download -> make it durable.  The user's program renames.
  *
@@ -21,6 +22,8 @@
 
 #include "mem.h"
 
+#define NO_HOLDER_TEXT	"no holder of it can be reached now"
+
 /* A job of an item on the pool. */
 struct job {
 	struct active *active;
@@ -28,7 +31,10 @@ struct job {
 	bool is_dropped;		/* of leaving: the fetch was cancelled */
 	int code;
 	struct error error;
-	bool is_present;		/* of looking: there is nothing to do */
+	bool is_present;		/* it stands there already: there is nothing to do */
+	bool is_begun;			/* of looking: some of it is here, or all under another name */
+	size_t holder_count;		/* of looking: peers that the catalog names */
+	char holders[SWARM_SOURCES_MAX][PEER_ID_SIZE];
 	struct file_sig sig;		/* of publishing: what was published */
 	struct digest *layer;		/* the same; owned */
 };
@@ -63,11 +69,20 @@ end(struct active *active, int code, const char *text)
 	fetch_item_ended(active, code, text);
 }
 
+static int
+stopped_code(const struct active *active)
+{
+	return active->is_put_off ? P2P_NO_HOLDER : P2P_CANCELLED;
+}
+
 static void
 end_job(struct job *job)
 {
 	struct active *active = job->active;
-	end(active, active->is_stopping ? P2P_CANCELLED : job->code, job->error.text);
+	if (active->is_stopping)
+		end(active, stopped_code(active), NO_HOLDER_TEXT);
+	else
+		end(active, job->code, job->error.text);
 	free(job->layer);
 	free(job);
 }
@@ -108,20 +123,39 @@ enter(struct job *job)
 /* --- publishing what was downloaded --- */
 
 static void
+work_finish(void *arg)
+{
+	struct job *job = arg;
+	const struct fetch_item *item = item_of(job->active);
+	job->code = partial_finish(job->partial, item->mode, item->mtime_ns, &job->error);
+	partial_free(job->partial);
+}
+
+static void
+done_finish(void *arg)
+{
+	end_job(arg);
+}
+
+static void
 work_publish(void *arg)
 {
 	struct job *job = arg;
-	const struct fetch *fetch = job->active->fetch;
 	const struct fetch_item *item = item_of(job->active);
-	if (fetch->is_foreign) {
-		job->code =
-		    partial_finish(job->partial, item->mode, item->mtime_ns, &job->error);
-	} else {
-		job->code = partial_publish(job->partial, item->name, item->mode, item->mtime_ns,
-		    fetch->replace ? FILE_REPLACE : FILE_KEEP_EXISTING, &job->sig,
-		    &job->error);
-		job->layer = partial_layer(job->partial);
+	bool replace = job->active->fetch->replace;
+	job->code = partial_publish(job->partial, item->name, item->mode, item->mtime_ns,
+	    replace ? FILE_REPLACE : FILE_KEEP_EXISTING, &job->sig, &job->error);
+	job->is_present = job->code == P2P_EXISTS &&
+	    store_match(means_of(job->active)->store, item->name, &item->content,
+		&job->active->is_stopping, NULL) == P2P_OK;
+	if (job->is_present)
+		job->code = P2P_OK;
+	/* The bytes are kept for as long as they may still get their name. */
+	if (job->is_present || (job->code != P2P_OK && !fetch_is_transient(job->code))) {
+		partial_discard(job->partial);
+		return;
 	}
+	job->layer = partial_layer(job->partial);
 	partial_free(job->partial);
 }
 
@@ -129,7 +163,7 @@ static void
 done_publish(void *arg)
 {
 	struct job *job = arg;
-	if (job->code == P2P_OK && !job->active->fetch->is_foreign)
+	if (job->code == P2P_OK && !job->is_present)
 		enter(job);
 	else
 		end_job(job);
@@ -153,6 +187,17 @@ static void
 done_leave(void *arg)
 {
 	end_job(arg);
+}
+
+/* Cancelled before it was opened, or while it could not be: what an earlier time left of it goes too. */
+static void
+work_drop(void *arg)
+{
+	struct job *job = arg;
+	struct store *store = means_of(job->active)->store;
+	const struct content_id *content = &item_of(job->active)->content;
+	if (partial_is_begun(store, content))
+		partial_discard(partial_open_share(store, content, NULL));
 }
 
 /* --- downloading --- */
@@ -259,12 +304,16 @@ on_ended(void *arg, int code)
 	struct active *active = arg;
 	struct partial *partial = download_free(active->download);
 	active->download = NULL;
-	if (code == P2P_OK && !active->is_stopping)
+	if (code == P2P_OK && !active->is_stopping && active->fetch->is_foreign)
+		submit(active, partial, work_finish, done_finish);
+	else if (code == P2P_OK && !active->is_stopping)
 		submit(active, partial, work_publish, done_publish);
 	else if (partial != NULL)
 		submit(active, partial, work_leave, done_leave);
+	else if (active->fetch->is_cancelled && !active->fetch->is_foreign)
+		submit(active, NULL, work_drop, done_leave);
 	else
-		end(active, P2P_CANCELLED, NULL);
+		end(active, stopped_code(active), NO_HOLDER_TEXT);
 }
 
 static void
@@ -279,28 +328,79 @@ start_download(struct active *active)
 	    &target, &events, active);
 }
 
-/* --- is it here already? --- */
+/* --- is it here already? can it be had? --- */
+
+/* What stands under the name.  The disk decides, for the catalog follows it at a distance; but where both agree the
+ * catalog spares reading the file. */
+static void
+look_at_name(struct job *job)
+{
+	const struct active *active = job->active;
+	const struct fetch_item *item = item_of(active);
+	const struct download_means *means = means_of(active);
+	struct catalog_local local;
+	struct store_reader *reader;
+	int code;
+	if (catalog_find_local(means->catalog, item->name, &local) == P2P_OK &&
+	    store_open(means->store, item->name, &local.content, &local.sig, &reader, NULL) ==
+		P2P_OK) {
+		code = content_equal(&local.content, &item->content) ? P2P_OK : P2P_EXISTS;
+		store_reader_unref(reader);
+	} else {
+		code = store_match(means->store, item->name, &item->content, &active->is_stopping,
+		    NULL);
+	}
+	job->is_present = code == P2P_OK;
+	if (code == P2P_EXISTS && !active->fetch->replace)
+		job->code = error_set(&job->error, P2P_EXISTS,
+		    "another content stands under \"%s\" here", item->name);
+	else if (code == P2P_IO || code == P2P_NO_SPACE)
+		job->code = error_set(&job->error, code, "what stands under \"%s\" cannot be read",
+		    item->name);
+}
+
+static void
+collect_holder(void *arg, const char *peer)
+{
+	struct job *job = arg;
+	if (job->holder_count < SWARM_SOURCES_MAX)
+		memcpy(job->holders[job->holder_count++], peer, PEER_ID_SIZE);
+}
 
 static void
 work_look(void *arg)
 {
 	struct job *job = arg;
-	const struct fetch_item *item = item_of(job->active);
-	struct download_means *means = means_of(job->active);
+	const struct download_means *means = means_of(job->active);
+	const struct content_id *content = &item_of(job->active)->content;
+	char name[NAME_SIZE];
 	struct catalog_local local;
-	struct store_reader *reader;
-	if (catalog_find_local(means->catalog, item->name, &local) != P2P_OK)
+	if (!merkle_content_valid(content))
+		job->code = error_set(&job->error, P2P_BAD_CONTENT,
+		    "\"%s\": no file can have this content id", item_of(job->active)->name);
+	else
+		look_at_name(job);
+	if (job->is_present || job->code != P2P_OK)
 		return;
-	if (!content_equal(&local.content, &item->content)) {
-		if (!job->active->fetch->replace)
-			job->code = error_set(&job->error, P2P_EXISTS,
-			    "another content stands under \"%s\" here", item->name);
-		return;
-	}
-	if (store_open(means->store, item->name, &local.content, &local.sig, &reader, NULL))
-		return;
-	store_reader_unref(reader);
-	job->is_present = true;
+	/* A catalog that cannot be read names nobody; then it is tried again later. */
+	(void)catalog_holders(means->catalog, content, collect_holder, job);
+	job->is_begun = content->size_bytes == 0 || partial_is_begun(means->store, content) ||
+	    catalog_find_content(means->catalog, content, name, &local) == P2P_OK;
+}
+
+/* Others of its fetch may be had meanwhile; the last ones wait for their holders. */
+static bool
+is_to_be_put_off(const struct job *job)
+{
+	const struct active *active = job->active;
+	struct peer_info peer;
+	if (job->is_begun || active->fetch->queued_count == 0)
+		return false;
+	for (size_t i = 0; i < job->holder_count; i++)
+		if (peers_find(means_of(active)->peers, job->holders[i], &peer) &&
+		    peer.state != PEER_AWAY)
+			return false;
+	return true;
 }
 
 static void
@@ -308,6 +408,8 @@ done_look(void *arg)
 {
 	struct job *job = arg;
 	struct active *active = job->active;
+	if (job->code == P2P_OK && !job->is_present && is_to_be_put_off(job))
+		job->code = error_set(&job->error, P2P_NO_HOLDER, NO_HOLDER_TEXT);
 	if (job->is_present || job->code != P2P_OK || active->is_stopping) {
 		end_job(job);
 		return;

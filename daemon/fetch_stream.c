@@ -160,7 +160,9 @@ fetch_stream_new(struct fetches *fetches, const struct content_id *content)
 	stream->next = fetches->streams;
 	fetches->streams = stream;
 	fetches->stream_count++;
-	stream->download = download_new(&fetches->means, content, 0, &target, &events, stream);
+	/* However large the content is, only the window takes room on the disk. */
+	stream->download =
+	    download_new(&fetches->means, content, UINT64_MAX, &target, &events, stream);
 	download_window(stream->download, 0, WINDOW_BYTES);
 	return stream;
 }

@@ -332,9 +332,14 @@ start(struct service *service, const struct service_fetch *fetch, struct resolve
 		resolved->items = NULL;
 		resolved->count = 0;
 	}
-	if (code == P2P_OK)
-		*ret = (struct service_fetch_started){ ask.id, files, ret->present, bytes };
-	return code;
+	if (code != P2P_OK)
+		return code;
+	/* What is answered now must survive a kill: the scribe writes in order, so once this empty batch is through, the
+	 * fetch stands in the catalog.  One that cannot be written costs the memory over a restart, not the fetch. */
+	if (fetch->data_fd < 0)
+		(void)catalog_submit_wait(service->parts.catalog, catalog_batch_new());
+	*ret = (struct service_fetch_started){ ask.id, files, ret->present, bytes };
+	return P2P_OK;
 }
 
 int

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * check_fetch.c - fetches between whole daemons, each with its mind in a thread of this process, over loopback.
+ */
+#include "daemon.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+
+#define WAIT_MS	   30000
+#define PAUSE_US   2000
+#define HOSTS	   3
+#define BIG_BYTES  (24u << 20)
+
+/* --- daemons in threads --- */
+
+struct host {
+	char root[128];
+	struct daemon *daemon;
+	struct config *config;
+	pthread_t mind;
+	pthread_barrier_t made;
+};
+
+static char top[96];
+static struct host hosts[HOSTS];
+
+static void *
+run_daemon(void *arg)
+{
+	struct host *host = arg;
+	struct error err = { 0 };
+	/* Made here, for until it runs its maker passes for the mind. */
+	host->daemon = daemon_new(NULL, host->config, &err);
+	if (host->daemon == NULL)
+		fprintf(stderr, "%s\n", err.text);
+	pthread_barrier_wait(&host->made);
+	if (host->daemon == NULL)
+		return NULL;
+	daemon_run(host->daemon);
+	daemon_free(host->daemon);
+	return NULL;
+}
+
+static void
+stop_daemon(void *arg)
+{
+	daemon_stop(arg);
+}
+
+/* `seed` is the number of another host, or -1; `more` are further lines of [share]. */
+static struct host *
+start(int which, int seed, const char *more)
+{
+	struct host *host = &hosts[which];
+	struct error err = { 0 };
+	char path[256], *text, *seed_line;
+	snprintf(host->root, sizeof(host->root), "%s/%c", top, 'a' + which);
+	snprintf(path, sizeof(path), "%s/share", host->root);
+	(void)mkdir(host->root, 0755);
+	(void)mkdir(path, 0755);
+	seed_line = seed < 0 ? mem_string("")
+			     : mem_format("seed = http://127.0.0.1:%u\n",
+				   daemon_rest_port(hosts[seed].daemon));
+	text = mem_format("[node]\nname = %c\nstate = %s/state\nlog = error\n"
+			  "[control]\nsocket = %s/sock\n[rest]\nlisten = 127.0.0.1:0\n"
+			  "[network]\n%s[share]\ndirectory = %s/share\n%s",
+	    'a' + which, host->root, host->root, seed_line, host->root, more);
+	host->config = config_parse("test", text, strlen(text), &err);
+	ck_assert_msg(host->config != NULL, "%s", err.text);
+	free(text);
+	free(seed_line);
+	pthread_barrier_init(&host->made, NULL, 2);
+	ck_assert_int_eq(pthread_create(&host->mind, NULL, run_daemon, host), 0);
+	pthread_barrier_wait(&host->made);
+	ck_assert_ptr_nonnull(host->daemon);
+	return host;
+}
+
+static void
+stop(struct host *host)
+{
+	loop_post(daemon_loop(host->daemon), stop_daemon, host->daemon);
+	pthread_join(host->mind, NULL);
+	pthread_barrier_destroy(&host->made);
+	config_unref(host->config);
+	host->daemon = NULL;
+}
+
+static int
+remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
+}
+
+static void
+set_up(void)
+{
+	const char *tmp = getenv("TMPDIR");
+	log_open(LOG_LEVEL_ERROR);
+	snprintf(top, sizeof(top), "%.60s/check_fetch.XXXXXX", tmp != NULL ? tmp : "/tmp");
+	ck_assert_ptr_nonnull(mkdtemp(top));
+}
+
+static void
+tear_down(void)
+{
+	for (int i = 0; i < HOSTS; i++)
+		if (hosts[i].daemon != NULL)
+			stop(&hosts[i]);
+	nftw(top, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* --- files --- */
+
+static void
+write_bytes(int which, const char *name, unsigned char seed, size_t len)
+{
+	char path[256];
+	snprintf(path, sizeof(path), "%s/%c", top, 'a' + which);
+	(void)mkdir(path, 0755);
+	snprintf(path, sizeof(path), "%s/%c/share", top, 'a' + which);
+	(void)mkdir(path, 0755);
+	snprintf(path, sizeof(path), "%s/%c/share/t", top, 'a' + which);
+	(void)mkdir(path, 0755);
+	snprintf(path, sizeof(path), "%s/%c/share/%s", top, 'a' + which, name);
+	FILE *file = fopen(path, "w");
+	ck_assert_ptr_nonnull(file);
+	for (size_t i = 0; i < len; i++)
+		fputc((int)((i * 2654435761u >> 9) + seed), file);
+	fclose(file);
+}
+
+static bool
+is_same_file(int a, int b, const char *name)
+{
+	char *command = mem_format("cmp -s %s/%c/share/%s %s/%c/share/%s", top, 'a' + a, name, top,
+	    'a' + b, name);
+	int status = system(command);
+	free(command);
+	return status == 0;
+}
+
+static size_t
+count_partials(const struct host *host)
+{
+	char path[256];
+	size_t count = 0;
+	snprintf(path, sizeof(path), "%s/share/.p2pd-partial", host->root);
+	DIR *dir = opendir(path);
+	ck_assert_ptr_nonnull(dir);
+	for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+		count += entry->d_name[0] != '.';
+	closedir(dir);
+	return count;
+}
+
+/* --- asking --- */
+
+static bool
+count_found(void *arg, const struct catalog_found *found)
+{
+	*(size_t *)arg += found->holder_count != 0;
+	return true;
+}
+
+/* Waits until the host knows of so many names. */
+static void
+wait_for_names(struct host *host, size_t wanted)
+{
+	uint64_t end_ms = clock_ms() + WAIT_MS;
+	char cursor[CATALOG_CURSOR_SIZE];
+	struct catalog_query query = { .match = CATALOG_SUBSTRING, .text = "", .limit = 1000 };
+	for (;;) {
+		size_t count = 0;
+		ck_assert_int_eq(service_search(daemon_service(host->daemon), &query, count_found,
+				     &count, cursor, NULL), P2P_OK);
+		if (count == wanted)
+			return;
+		ck_assert_msg(clock_ms() < end_ms, "%zu names, not %zu", count, wanted);
+		usleep(PAUSE_US);
+	}
+}
+
+static void
+wait_until_away(struct host *host)
+{
+	uint64_t end_ms = clock_ms() + WAIT_MS;
+	for (bool is_away = false; !is_away;) {
+		struct peer_info *peers;
+		size_t count;
+		ck_assert_int_eq(service_peers(daemon_service(host->daemon), &peers, &count), P2P_OK);
+		for (size_t i = 0; i < count; i++)
+			is_away = is_away || peers[i].state == PEER_AWAY;
+		free(peers);
+		ck_assert(clock_ms() < end_ms);
+		usleep(PAUSE_US);
+	}
+}
+
+static uint64_t
+fetch(struct host *host, const char *what)
+{
+	struct error err = { 0 };
+	struct service_fetch_started started = { 0 };
+	struct service_fetch wanted = { .origin = SERVICE_OWNER, .what = what, .data_fd = -1,
+		.have_fd = -1 };
+	int code = service_fetch(daemon_service(host->daemon), &wanted, NULL, NULL, &started, &err);
+	ck_assert_msg(code == P2P_OK, "%s", err.text);
+	return started.id;
+}
+
+/* Waits for a state; answers why it is in it. */
+static int
+wait_for_state(struct host *host, uint64_t id, enum fetch_state wanted, uint32_t done_files)
+{
+	uint64_t end_ms = clock_ms() + WAIT_MS;
+	for (;;) {
+		struct fetch_info info;
+		ck_assert_int_eq(service_fetch_get(daemon_service(host->daemon), id, &info, NULL),
+		    P2P_OK);
+		bool is_there = info.state == wanted && info.done_files == done_files;
+		int code = info.code;
+		ck_assert_msg(is_there || clock_ms() < end_ms, "%s, %u files: %s",
+		    fetch_state_name(info.state), info.done_files, info.text ? info.text : "");
+		fetch_info_fini(&info);
+		if (is_there)
+			return code;
+		usleep(PAUSE_US);
+	}
+}
+
+static void
+cancel(struct host *host, uint64_t id)
+{
+	ck_assert_int_eq(service_cancel(daemon_service(host->daemon), SERVICE_OWNER, id, NULL),
+	    P2P_OK);
+}
+
+/* --- tests --- */
+
+START_TEST(test_files_that_nobody_has_now_do_not_hold_up_the_others)
+{
+	char name[32];
+	for (int i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "t/a%d", i);
+		write_bytes(0, name, (unsigned char)i, 3000 + (size_t)i);
+		snprintf(name, sizeof(name), "t/b%d", i);
+		write_bytes(1, name, (unsigned char)i, 5000 + (size_t)i);
+	}
+	struct host *c = start(2, -1, "settle = 0\n");
+	struct host *a = start(0, 2, "settle = 0\n");
+	start(1, 2, "settle = 0\n");
+	wait_for_names(c, 80);
+	stop(a);
+	wait_until_away(c);
+
+	uint64_t id = fetch(c, "t");
+	ck_assert_int_eq(wait_for_state(c, id, FETCH_WAITING, 40), P2P_NO_HOLDER);
+	ck_assert(is_same_file(1, 2, "t/b39"));
+	ck_assert_uint_eq(count_partials(c), 0);
+	start(0, 2, "settle = 0\n");
+	ck_assert_int_eq(wait_for_state(c, id, FETCH_DONE, 80), P2P_OK);
+	ck_assert(is_same_file(0, 2, "t/a39"));
+}
+END_TEST
+
+/* As a crash leaves it between the name and the entry in the catalog. */
+START_TEST(test_a_file_that_stands_there_already_counts_as_fetched)
+{
+	write_bytes(0, "t/same", 1, 300000);
+	write_bytes(0, "t/other", 1, 300000);
+	struct host *b = start(1, -1, "settle = 60000\n");
+	start(0, 1, "settle = 0\n");
+	wait_for_names(b, 2);
+	/* Not yet indexed: they have not settled. */
+	write_bytes(1, "t/same", 1, 300000);
+	write_bytes(1, "t/other", 2, 300000);
+	ck_assert_int_eq(wait_for_state(b, fetch(b, "t/same"), FETCH_DONE, 1), P2P_OK);
+	ck_assert_int_eq(wait_for_state(b, fetch(b, "t/other"), FETCH_FAILED, 0), P2P_EXISTS);
+	ck_assert(!is_same_file(0, 1, "t/other"));
+	ck_assert_uint_eq(count_partials(b), 0);
+}
+END_TEST
+
+START_TEST(test_a_fetch_cancelled_while_the_disk_is_full_leaves_nothing)
+{
+	write_bytes(0, "t/big", 1, 200000);
+	struct host *b = start(1, -1, "settle = 0\nreserve = 1000T\n");
+	start(0, 1, "settle = 0\n");
+	wait_for_names(b, 1);
+	uint64_t id = fetch(b, "t/big");
+	ck_assert_int_eq(wait_for_state(b, id, FETCH_WAITING, 0), P2P_NO_SPACE);
+	ck_assert_uint_ne(count_partials(b), 0);
+	cancel(b, id);
+	wait_for_state(b, id, FETCH_CANCELLED, 0);
+	ck_assert_uint_eq(count_partials(b), 0);
+}
+END_TEST
+
+START_TEST(test_a_fetch_can_be_cancelled_at_any_moment)
+{
+	write_bytes(0, "t/big", 1, BIG_BYTES / 4);
+	for (int i = 0; i < 20; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), "t/s%d", i % 15);
+		write_bytes(0, name, (unsigned char)i, (size_t)i * 1000);
+	}
+	struct host *b = start(1, -1, "settle = 0\n");
+	start(0, 1, "settle = 0\n");
+	wait_for_names(b, 16);
+	for (unsigned i = 0; i < 30; i++) {
+		uint64_t id = fetch(b, "t");
+		if (id == 0)
+			break;
+		usleep(i * i * 150);
+		cancel(b, id);
+		struct fetch_info info = { 0 };
+		uint64_t end_ms = clock_ms() + WAIT_MS;
+		do {
+			fetch_info_fini(&info);
+			/* One that had ended before is gone from the list now. */
+			if (service_fetch_get(daemon_service(b->daemon), id, &info, NULL) != P2P_OK)
+				memset(&info, 0, sizeof(info)), info.state = FETCH_CANCELLED;
+			ck_assert(clock_ms() < end_ms);
+		} while (info.state != FETCH_CANCELLED);
+		fetch_info_fini(&info);
+		ck_assert_uint_eq(count_partials(b), 0);
+	}
+}
+END_TEST
+
+START_TEST(test_a_fetch_goes_on_after_stops_at_any_moment)
+{
+	write_bytes(0, "t/big", 1, BIG_BYTES);
+	for (int i = 0; i < 50; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), "t/s%d", i);
+		write_bytes(0, name, (unsigned char)i, (size_t)i * 1000);
+	}
+	start(0, -1, "settle = 0\n");
+	struct host *b = start(1, 0, "settle = 0\n");
+	wait_for_names(b, 51);
+	uint64_t id = fetch(b, "t");
+	for (unsigned i = 0; i < 6; i++) {
+		usleep(i * 15000);
+		stop(b);
+		b = start(1, 0, "settle = 0\n");
+	}
+	uint64_t end_ms = clock_ms() + WAIT_MS;
+	struct fetch_info info;
+	/* A fetch that has ended is not remembered over a restart. */
+	for (bool is_done = false; !is_done; usleep(PAUSE_US)) {
+		is_done = service_fetch_get(daemon_service(b->daemon), id, &info, NULL) != P2P_OK;
+		if (!is_done) {
+			ck_assert_int_ne(info.state, FETCH_FAILED);
+			is_done = info.state == FETCH_DONE;
+			fetch_info_fini(&info);
+		}
+		ck_assert(clock_ms() < end_ms);
+	}
+	ck_assert(is_same_file(0, 1, "t/big"));
+	ck_assert(is_same_file(0, 1, "t/s49"));
+	ck_assert_uint_eq(count_partials(b), 0);
+}
+END_TEST
+
+static Suite *
+fetch_suite(void)
+{
+	Suite *suite = suite_create("fetch");
+	TCase *tcase = tcase_create("daemons");
+	tcase_set_timeout(tcase, 120);
+	tcase_add_checked_fixture(tcase, set_up, tear_down);
+	tcase_add_test(tcase, test_files_that_nobody_has_now_do_not_hold_up_the_others);
+	tcase_add_test(tcase, test_a_file_that_stands_there_already_counts_as_fetched);
+	tcase_add_test(tcase, test_a_fetch_cancelled_while_the_disk_is_full_leaves_nothing);
+	tcase_add_test(tcase, test_a_fetch_can_be_cancelled_at_any_moment);
+	tcase_add_test(tcase, test_a_fetch_goes_on_after_stops_at_any_moment);
+	suite_add_tcase(suite, tcase);
+	return suite;
+}
+
+int
+main(void)
+{
+	SRunner *runner = srunner_create(fetch_suite());
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? 0 : 1;
+}
