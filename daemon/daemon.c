@@ -8,15 +8,20 @@
  * Down, begun by daemon_stop() on the mind: calls are refused and the faces closed, then the fetches stop (what is verified is
  * synced), then the peers are told good-bye, then the loop ends.  daemon_free() joins the threads, hands first, and frees in
  * reverse; a post that comes late is run before what it refers to goes.  If that takes longer than DAEMON_STOP_MS
+ * (a thread of its own watches the clock, for the mind itself may wait for a disk then)
  * the rest is left to the next start, which loses nothing: that is what kill -9 does too.
  */
 #include "daemon.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "catalog.h"
@@ -57,8 +62,14 @@ struct daemon {
 	struct rest *rest;
 	struct control *control;
 	struct sdnotify_watchdog *watchdog;
-	struct loop_timer *deadline;	/* of the way down */
 	bool is_stopping;
+
+	/* The deadline of the way down. */
+	pthread_t deadline;
+	bool has_deadline;
+	pthread_mutex_t mu;	/* guards what follows */
+	pthread_cond_t came_down;
+	bool is_down;
 };
 
 /* --- state directory --- */
@@ -74,11 +85,12 @@ open_state(struct daemon *daemon, struct error *err)
 	    &daemon->lock_fd, err);
 	if (code != P2P_OK)
 		return code;
-	if (flock(daemon->lock_fd, LOCK_EX | LOCK_NB) == 0)
-		return P2P_OK;
-	return error_set(err, P2P_EXISTS,
-	    "another p2pd uses the state directory %s: stop it, or set another [node] state",
-	    directory);
+	if (flock(daemon->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return error_set(err, P2P_EXISTS,
+		    "another p2pd uses the state directory %s: stop it, or set another [node] state",
+		    directory);
+	file_sweep_temporary(daemon->state_fd);
+	return P2P_OK;
 }
 
 /* --- this peer's record --- */
@@ -242,9 +254,11 @@ reload(void *arg, struct buf *report, struct error *err)
 		return err != NULL && err->code != P2P_OK ? err->code : P2P_BAD_REQUEST;
 	struct config *merged = config_merge(daemon->config, next, report);
 	config_unref(next);
+	/* One that was not changed does not take back what the command line said. */
+	if (merged->node_log != daemon->config->node_log)
+		log_open(merged->node_log);
 	config_unref(daemon->config);
 	daemon->config = merged;
-	log_open(merged->node_log);
 	indexer_configure(daemon->indexer, merged);
 	peers_configure(daemon->peers, merged);
 	fetches_configure(daemon->fetches, merged);
@@ -279,6 +293,20 @@ count_lanes(void)
 	return cores < 1 ? 1 : cores > LANES_MAX ? LANES_MAX : (unsigned)cores;
 }
 
+/* A peer that others can reach must not be talked into asking what only this host can. */
+static bool
+is_reachable(const struct config *config)
+{
+	for (size_t i = 0; i < config->rest_listen.count; i++) {
+		char host[NODE_ADDRESS_SIZE];
+		uint16_t port;
+		if (config_split_address(config->rest_listen.items[i], host, sizeof(host), &port,
+			NULL) != P2P_OK || !config_is_loopback(host))
+			return true;
+	}
+	return false;
+}
+
 static bool
 bring_up_subject(struct daemon *daemon, struct error *err)
 {
@@ -301,6 +329,7 @@ bring_up_subject(struct daemon *daemon, struct error *err)
 	    daemon->events, config);
 	if ((daemon->transport = rest_client_new(daemon->loop, count_lanes(), err)) == NULL)
 		return false;
+	rest_client_refuse_private(daemon->transport, is_reachable(config));
 	daemon->peers = peers_new(daemon->loop, daemon->transport, daemon->catalog,
 	    daemon->events, config, &daemon->self);
 	daemon->fetches = fetches_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog,
@@ -357,6 +386,12 @@ daemon_new(const char *config_path, struct config *config, struct error *err)
 	daemon->config_path = config_path;
 	daemon->config = config_ref(config);
 	daemon->state_fd = daemon->lock_fd = -1;
+	pthread_mutex_init(&daemon->mu, NULL);
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&daemon->came_down, &attr);
+	pthread_condattr_destroy(&attr);
 	if (bring_up(daemon, err))
 		return daemon;
 	daemon_free(daemon);
@@ -391,13 +426,55 @@ fetches_stopped(void *arg)
 	peers_stop(daemon->peers, peers_stopped, daemon);
 }
 
-static void
-on_deadline(void *arg)
+static void *
+watch_deadline(void *arg)
 {
-	(void)arg;
-	log_warn("the way down took more than %d ms: leaving the rest to the next start",
-	    DAEMON_STOP_MS);
-	_exit(0);
+	struct daemon *daemon = arg;
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += DAEMON_STOP_MS / 1000;
+	until.tv_nsec += DAEMON_STOP_MS % 1000 * 1000000l;
+	if (until.tv_nsec >= 1000000000l) {
+		until.tv_nsec -= 1000000000l;
+		until.tv_sec++;
+	}
+	int code = 0;
+	pthread_mutex_lock(&daemon->mu);
+	while (!daemon->is_down && code != ETIMEDOUT)
+		code = pthread_cond_timedwait(&daemon->came_down, &daemon->mu, &until);
+	bool is_down = daemon->is_down;
+	pthread_mutex_unlock(&daemon->mu);
+	if (!is_down) {
+		log_warn("the way down took more than %d ms: leaving the rest to the next start",
+		    DAEMON_STOP_MS);
+		_exit(0);
+	}
+	return NULL;
+}
+
+static void
+set_deadline(struct daemon *daemon)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	/* Without it the way down is only not bounded. */
+	daemon->has_deadline =
+	    pthread_create(&daemon->deadline, NULL, watch_deadline, daemon) == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void
+lift_deadline(struct daemon *daemon)
+{
+	pthread_mutex_lock(&daemon->mu);
+	daemon->is_down = true;
+	pthread_cond_signal(&daemon->came_down);
+	pthread_mutex_unlock(&daemon->mu);
+	if (daemon->has_deadline)
+		pthread_join(daemon->deadline, NULL);
+	pthread_cond_destroy(&daemon->came_down);
+	pthread_mutex_destroy(&daemon->mu);
 }
 
 void
@@ -410,8 +487,7 @@ daemon_stop(struct daemon *daemon)
 	daemon->is_stopping = true;
 	sdnotify_stopping();
 	log_info("stopping");
-	daemon->deadline = loop_timer_new(daemon->loop, on_deadline, daemon);
-	loop_timer_start(daemon->deadline, DAEMON_STOP_MS);
+	set_deadline(daemon);
 	loop_refuse_calls(daemon->loop);
 	control_stop(daemon->control);
 	rest_free(daemon->rest);
@@ -444,23 +520,24 @@ daemon_free(struct daemon *daemon)
 	pool_free(daemon->pool);
 	if (daemon->loop != NULL)
 		loop_turn(daemon->loop, 0);
-	catalog_free(daemon->catalog);
+	catalog_stop(daemon->catalog);
 	if (daemon->loop != NULL)
 		loop_turn(daemon->loop, 0);
 
 	sdnotify_watchdog_free(daemon->watchdog);
-	loop_timer_free(daemon->deadline);
 	control_free(daemon->control);
 	service_free(daemon->service);
 	fetches_free(daemon->fetches);
 	peers_free(daemon->peers);
 	indexer_free(daemon->indexer);
 	events_free(daemon->events);
+	catalog_free(daemon->catalog);
 	store_free(daemon->store);
 	loop_free(daemon->loop);
 	close_fd(daemon->lock_fd);
 	close_fd(daemon->state_fd);
 	config_unref(daemon->config);
+	lift_deadline(daemon);
 	free(daemon);
 }
 
@@ -480,5 +557,5 @@ uint16_t
 daemon_rest_port(const struct daemon *daemon)
 {
 	uint16_t port;
-	return rest_ports(daemon->rest, &port, 1) == 1 ? port : 0;
+	return rest_ports(daemon->rest, &port, 1) > 0 ? port : 0;
 }
