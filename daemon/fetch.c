@@ -1,23 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * fetch.c - the fetches of this peer: their files, their order, what is told of them.
- *
- * A fetch is queued, moves while at least one of its files does, waits when all that were begun wait, and ends when
- * every file is done or failed, or when it is cancelled.  schedule() starts files: at most [fetch] parallel move at
- * once in all, taken from the fetches in turn, and a fetch has no more than that begun.  A file that waits keeps its place but
- * does not count as moving, so that it holds up no other fetch's.
- *
- * A file that cannot be had now (its holders are away) is put off as long as others of its fetch are queued, so that a few that
- * nobody has do not hold up thousands that somebody has.  When the cursor has passed the last file, those that were put off are
- * tried again after a while, which doubles while nothing comes of it, or when a peer comes.  Trouble of our own (a full disk, a
- * catalog that cannot be written) would meet the next file too: then the whole fetch rests.
+ * fetch.c - the fetches of this peer: their beginning, their end, and their life as a whole.
  *
  * A fetch into the share is in the catalog from its start to its end; what was done is marked there with the very
  * commit that enters the file.  After a restart fetches_resume() takes up the rest.  The last FETCH_ENDED_KEPT that
  * ended are still listed.
  *
- * fetch_item.c brings one file, fetch_stream.c streams one through, fetch_tell.c tells how far they are; this file
- * knows nothing of pieces.
+ * fetch_order.c decides which file is brought next, fetch_item.c brings one, fetch_stream.c streams one through,
+ * fetch_tell.c tells how far they are; this file knows nothing of pieces.
  */
 #include "fetch_internal.h"
 
@@ -31,40 +21,7 @@
 #include "mem.h"
 #include "metrics.h"
 
-#define RETRY_MS	5000	/* until files that were put off are tried again; doubles */
-#define RETRY_DOUBLINGS	4
-#define PEER_RETRY_MS	1000	/* the same, after a peer came: peers may come and go often */
-
-static void	schedule(struct fetches *fetches);
-
-/* --- states --- */
-
-static void
-set_moving(struct fetch *fetch)
-{
-	if (fetch->state == FETCH_QUEUED || fetch->state == FETCH_WAITING) {
-		fetch->state = FETCH_MOVING;
-		fetch->trouble.code = P2P_OK;
-		fetch->rated_ms = 0;
-		fetch->rate_bps = 0;
-	}
-	if (!loop_timer_active(fetch->fetches->progress))
-		loop_timer_start(fetch->fetches->progress, FETCH_PROGRESS_MS);
-}
-
-static void
-set_waiting(struct fetch *fetch, int code, const char *text)
-{
-	bool is_news = fetch->state != FETCH_WAITING || fetch->trouble.code != code;
-	fetch->state = FETCH_WAITING;
-	fetch->rate_bps = 0;
-	error_set(&fetch->trouble, code, "%s", text ? text : code_title(code));
-	if (is_news) {
-		log_info("fetch %llu of \"%s\" waits: %s", (unsigned long long)fetch->id,
-		    fetch->what, fetch->trouble.text);
-		fetch_publish(fetch, EVENT_FETCH_WAITING);
-	}
-}
+/* --- ending --- */
 
 static void
 close_target(struct fetch *fetch)
@@ -151,8 +108,8 @@ finish(struct fetch *fetch)
 }
 
 /* After anything ended: is the fetch over?  Then it may be gone, too. */
-static bool
-settle(struct fetch *fetch)
+bool
+fetch_settle(struct fetch *fetch)
 {
 	if (fetch_is_ended(fetch) || fetch->fetches->is_stopping)
 		return false;
@@ -161,218 +118,6 @@ settle(struct fetch *fetch)
 	if (is_over)
 		finish(fetch);
 	return is_over;
-}
-
-/* --- putting files off --- */
-
-/* Sets the timer for the fetch that is to be tried again first. */
-static void
-set_retry_timer(struct fetches *fetches)
-{
-	uint64_t now_ms = clock_ms(), first_ms = UINT64_MAX;
-	for (const struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
-		if (fetch->retry_at_ms != 0 && fetch->retry_at_ms < first_ms)
-			first_ms = fetch->retry_at_ms;
-	if (first_ms != UINT64_MAX)
-		loop_timer_start(fetches->retry, first_ms > now_ms ? first_ms - now_ms : 0);
-}
-
-static void
-put_off(struct fetch *fetch, int code, const char *text)
-{
-	error_set(&fetch->put_off, code, "%s", text != NULL && text[0] ? text : code_title(code));
-	/* What is ours to blame would meet the next file as well. */
-	if (code != P2P_NO_HOLDER)
-		fetch->is_resting = true;
-}
-
-/* If nothing more can be begun now: when again?  And if nothing is under way either, the fetch waits. */
-static void
-settle_put_off(struct fetch *fetch)
-{
-	if (fetch->put_off.code == P2P_OK || fetch->queued_count == 0 || fetch->is_cancelled ||
-	    fetch->fetches->is_stopping ||
-	    (!fetch->is_resting && fetch->cursor < fetch->count))
-		return;
-	if (fetch->retry_at_ms == 0) {
-		unsigned doublings = fetch->is_resting ? 0 : fetch->vain_passes;
-		fetch->retry_at_ms = clock_ms() + ((uint64_t)RETRY_MS << doublings);
-		set_retry_timer(fetch->fetches);
-	}
-	if (fetch->active_count == 0)
-		set_waiting(fetch, fetch->put_off.code, fetch->put_off.text);
-}
-
-/* Another pass over the files that are queued still. */
-static void
-begin_pass(struct fetch *fetch)
-{
-	fetch->retry_at_ms = 0;
-	fetch->cursor = 0;
-	fetch->is_resting = false;
-	fetch->put_off.code = P2P_OK;
-	if (fetch->vain_passes < RETRY_DOUBLINGS)
-		fetch->vain_passes++;
-}
-
-static void
-on_retry(void *arg)
-{
-	struct fetches *fetches = arg;
-	uint64_t now_ms = clock_ms();
-	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
-		if (fetch->retry_at_ms != 0 && fetch->retry_at_ms <= now_ms)
-			begin_pass(fetch);
-	set_retry_timer(fetches);
-	schedule(fetches);
-}
-
-/* A peer came: it may hold what was put off. */
-static void
-retry_soon(struct fetch *fetch)
-{
-	uint64_t at_ms = clock_ms() + PEER_RETRY_MS;
-	fetch->vain_passes = 0;
-	if (fetch->retry_at_ms > at_ms)
-		fetch->retry_at_ms = at_ms;
-}
-
-/* --- items --- */
-
-/* Trouble that passes: the disk, or that nobody has it now. */
-bool
-fetch_is_transient(int code)
-{
-	return code == P2P_NO_SPACE || code == P2P_IO || code == P2P_NO_HOLDER;
-}
-
-static void
-remove_active(struct active *active)
-{
-	struct fetch *fetch = active->fetch;
-	struct active **link = &fetch->actives;
-	while (*link != active)
-		link = &(*link)->next;
-	*link = active->next;
-	fetch->active_count--;
-	fetch->fetches->active_count--;
-	if (!active->is_waiting)
-		fetch->fetches->moving_count--;
-	free(active);
-}
-
-static void
-item_failed(struct fetch *fetch, size_t index, int code, const char *text)
-{
-	fetch->item_states[index] = ITEM_FAILED;
-	/* The first failure is the one that is told. */
-	if (fetch->failed_files++ == 0)
-		error_set(&fetch->failure, code, "%s",
-		    text != NULL && text[0] ? text : code_title(code));
-}
-
-void
-fetch_item_ended(struct active *active, int code, const char *text)
-{
-	struct fetch *fetch = active->fetch;
-	struct fetches *fetches = fetch->fetches;
-	size_t index = active->index;
-	if (code == P2P_OK) {
-		fetch->item_states[index] = ITEM_DONE;
-		fetch->done_bytes += fetch->items[index].content.size_bytes;
-		fetch->done_files++;
-		fetch->vain_passes = 0;
-		set_moving(fetch);
-	} else if (code == P2P_CANCELLED || fetch_is_transient(code)) {
-		fetch->item_states[index] = ITEM_QUEUED;
-		fetch->queued_count++;
-	} else {
-		item_failed(fetch, index, code, text);
-	}
-	remove_active(active);
-	if (fetch_is_transient(code))
-		put_off(fetch, code, text);
-	bool is_over = settle(fetch);
-	schedule(fetches);
-	if (!is_over)
-		settle_put_off(fetch);
-	fetches_maybe_stopped(fetches);
-}
-
-void
-fetch_item_waiting(struct active *active, int code, const char *text)
-{
-	struct fetch *fetch = active->fetch;
-	bool is_waiting = code != P2P_OK;
-	/* Others may be had: this one gives them its place.  What it has stays on the disk. */
-	if (code == P2P_NO_HOLDER && fetch->queued_count > 0 && !active->is_stopping) {
-		active->is_put_off = true;
-		fetch_item_stop(active);
-		return;
-	}
-	if (is_waiting != active->is_waiting) {
-		active->is_waiting = is_waiting;
-		fetch->fetches->moving_count += is_waiting ? -1u : 1u;
-	}
-	if (!is_waiting) {
-		set_moving(fetch);
-		return;
-	}
-	bool all_wait = true;
-	for (const struct active *other = fetch->actives; other != NULL; other = other->next)
-		all_wait = all_wait && other->is_waiting;
-	if (all_wait)
-		set_waiting(fetch, code, text);
-	schedule(fetch->fetches);
-}
-
-void
-fetch_item_moved(struct fetch *fetch)
-{
-	set_moving(fetch);
-}
-
-/* --- which file next --- */
-
-static bool
-start_next_item(struct fetch *fetch)
-{
-	unsigned parallel = fetch->fetches->means.config->fetch_parallel;
-	if (fetch_is_ended(fetch) || fetch->is_cancelled || fetch->is_resting ||
-	    fetch->queued_count == 0 || fetch->active_count >= parallel)
-		return false;
-	while (fetch->cursor < fetch->count && fetch->item_states[fetch->cursor] != ITEM_QUEUED)
-		fetch->cursor++;
-	if (fetch->cursor == fetch->count)
-		return false;	/* what is queued was put off */
-	size_t index = fetch->cursor++;
-	fetch->item_states[index] = ITEM_ACTIVE;
-	fetch->queued_count--;
-	fetch->active_count++;
-	fetch->fetches->active_count++;
-	fetch->fetches->moving_count++;
-	/* One that waits goes on waiting until something comes of it. */
-	if (fetch->state == FETCH_QUEUED)
-		set_moving(fetch);
-	fetch_item_start(fetch, index);
-	return true;
-}
-
-/* One file of each fetch in turn, so that a tree of thousands does not hold up a single file. */
-static void
-schedule(struct fetches *fetches)
-{
-	if (!fetches->is_started || fetches->is_stopping)
-		return;
-	bool is_started;
-	do {
-		is_started = false;
-		for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next) {
-			if (fetches->moving_count >= fetches->means.config->fetch_parallel)
-				return;
-			is_started |= start_next_item(fetch);
-		}
-	} while (is_started);
 }
 
 /* --- starting and ending a fetch --- */
@@ -475,7 +220,7 @@ fetch_start(struct fetches *fetches, struct fetch_request *request, uint64_t *re
 	*ret_id = fetch->id;
 	remember_in_catalog(fetch);
 	fetch_publish(fetch, EVENT_FETCH_STARTED);
-	schedule(fetches);
+	fetches_schedule(fetches);
 	return P2P_OK;
 }
 
@@ -494,7 +239,7 @@ fetch_cancel(struct fetches *fetches, uint64_t id)
 	fetch->is_cancelled = true;
 	for (struct active *active = fetch->actives; active != NULL; active = active->next)
 		fetch_item_stop(active);
-	settle(fetch);
+	fetch_settle(fetch);
 	return P2P_OK;
 }
 
@@ -520,9 +265,9 @@ on_peer(void *arg, const char *id, enum peer_state state)
 		for (struct active *active = fetch->actives; active; active = active->next)
 			if (active->download != NULL)
 				download_peer_here(active->download, id);
-		retry_soon(fetch);
+		fetch_retry_soon(fetch);
 	}
-	set_retry_timer(fetches);
+	fetches_set_retry_timer(fetches);
 	fetch_streams_peer_here(fetches, id);
 }
 
@@ -538,7 +283,7 @@ fetches_new(struct loop *loop, struct pool *pool, struct store *store, struct ca
 	fetches->events = events;
 	fetches->next_id = 1;
 	fetches->progress = loop_timer_new(loop, fetches_on_progress, fetches);
-	fetches->retry = loop_timer_new(loop, on_retry, fetches);
+	fetches->retry = loop_timer_new(loop, fetches_on_retry, fetches);
 	peers_on_change(peers, on_peer, fetches);
 	return fetches;
 }
@@ -554,7 +299,7 @@ void
 fetches_start(struct fetches *fetches)
 {
 	fetches->is_started = true;
-	schedule(fetches);
+	fetches_schedule(fetches);
 }
 
 void
@@ -563,7 +308,7 @@ fetches_configure(struct fetches *fetches, struct config *config)
 	struct config *old = fetches->means.config;
 	fetches->means.config = config_ref(config);
 	config_unref(old);
-	schedule(fetches);
+	fetches_schedule(fetches);
 }
 
 void

@@ -83,6 +83,13 @@ void	fetch_item_stop(struct active *active);
 
 /* --- fetch.c --- */
 
+/* After anything ended: ends the fetch if it is over; answers whether it was, and it may be gone then. */
+bool	fetch_settle(struct fetch *fetch);
+/* Nothing may be under way any more: tells fetches_stop() so. */
+void	fetches_maybe_stopped(struct fetches *fetches);
+
+/* --- fetch_order.c --- */
+
 /* An item is over: P2P_OK, P2P_CANCELLED (it was stopped), or why not; after transient trouble (P2P_NO_HOLDER among it) it is tried again
  * later.  The active is gone afterwards. */
 void	fetch_item_ended(struct active *active, int code, const char *text);
@@ -92,8 +99,12 @@ bool	fetch_is_transient(int code);
 void	fetch_item_waiting(struct active *active, int code, const char *text);
 /* Something moved: progress is told soon. */
 void	fetch_item_moved(struct fetch *fetch);
-/* Nothing may be under way any more: tells fetches_stop() so. */
-void	fetches_maybe_stopped(struct fetches *fetches);
+/* Starts what may be started. */
+void	fetches_schedule(struct fetches *fetches);
+/* A peer came: what was put off may be had soon; then set the timer. */
+void	fetch_retry_soon(struct fetch *fetch);
+void	fetches_set_retry_timer(struct fetches *fetches);
+void	fetches_on_retry(void *fetches);	/* the timer's function */
 
 /* --- fetch_tell.c --- */
 

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fetch_order.c - which file of which fetch is brought next, and whether a fetch moves or waits.
+ *
+ * A fetch is queued, moves while at least one of its files does, waits when all that were begun wait, and ends when
+ * every file is done or failed, or when it is cancelled.  fetches_schedule() starts files: at most [fetch] parallel move at
+ * once in all, taken from the fetches in turn, and a fetch has no more than that begun.  A file that waits keeps its place but
+ * does not count as moving, so that it holds up no other fetch's.
+ *
+ * A file that cannot be had now (its holders are away) is put off as long as others of its fetch are queued, so that a few that
+ * nobody has do not hold up thousands that somebody has.  When the cursor has passed the last file, those that were put off are
+ * tried again after a while, which doubles while nothing comes of it, or when a peer comes.  Trouble of our own (a full disk, a
+ * catalog that cannot be written) would meet the next file too: then the whole fetch rests.
+ */
+#include "fetch_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+
+#define RETRY_MS	5000	/* until files that were put off are tried again; doubles */
+#define RETRY_DOUBLINGS	4
+#define PEER_RETRY_MS	1000	/* the same, after a peer came: peers may come and go often */
+
+/* --- states --- */
+
+static void
+set_moving(struct fetch *fetch)
+{
+	if (fetch->state == FETCH_QUEUED || fetch->state == FETCH_WAITING) {
+		fetch->state = FETCH_MOVING;
+		fetch->trouble.code = P2P_OK;
+		fetch->rated_ms = 0;
+		fetch->rate_bps = 0;
+	}
+	if (!loop_timer_active(fetch->fetches->progress))
+		loop_timer_start(fetch->fetches->progress, FETCH_PROGRESS_MS);
+}
+
+static void
+set_waiting(struct fetch *fetch, int code, const char *text)
+{
+	bool is_news = fetch->state != FETCH_WAITING || fetch->trouble.code != code;
+	fetch->state = FETCH_WAITING;
+	fetch->rate_bps = 0;
+	error_set(&fetch->trouble, code, "%s", text ? text : code_title(code));
+	if (is_news) {
+		log_info("fetch %llu of \"%s\" waits: %s", (unsigned long long)fetch->id,
+		    fetch->what, fetch->trouble.text);
+		fetch_publish(fetch, EVENT_FETCH_WAITING);
+	}
+}
+
+/* --- putting files off --- */
+
+/* Sets the timer for the fetch that is to be tried again first. */
+void
+fetches_set_retry_timer(struct fetches *fetches)
+{
+	uint64_t now_ms = clock_ms(), first_ms = UINT64_MAX;
+	for (const struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
+		if (fetch->retry_at_ms != 0 && fetch->retry_at_ms < first_ms)
+			first_ms = fetch->retry_at_ms;
+	if (first_ms != UINT64_MAX)
+		loop_timer_start(fetches->retry, first_ms > now_ms ? first_ms - now_ms : 0);
+}
+
+static void
+put_off(struct fetch *fetch, int code, const char *text)
+{
+	error_set(&fetch->put_off, code, "%s", text != NULL && text[0] ? text : code_title(code));
+	/* What is ours to blame would meet the next file as well. */
+	if (code != P2P_NO_HOLDER)
+		fetch->is_resting = true;
+}
+
+/* If nothing more can be begun now: when again?  And if nothing is under way either, the fetch waits. */
+static void
+settle_put_off(struct fetch *fetch)
+{
+	if (fetch->put_off.code == P2P_OK || fetch->queued_count == 0 || fetch->is_cancelled ||
+	    fetch->fetches->is_stopping ||
+	    (!fetch->is_resting && fetch->cursor < fetch->count))
+		return;
+	if (fetch->retry_at_ms == 0) {
+		unsigned doublings = fetch->is_resting ? 0 : fetch->vain_passes;
+		fetch->retry_at_ms = clock_ms() + ((uint64_t)RETRY_MS << doublings);
+		fetches_set_retry_timer(fetch->fetches);
+	}
+	if (fetch->active_count == 0)
+		set_waiting(fetch, fetch->put_off.code, fetch->put_off.text);
+}
+
+/* Another pass over the files that are queued still. */
+static void
+begin_pass(struct fetch *fetch)
+{
+	fetch->retry_at_ms = 0;
+	fetch->cursor = 0;
+	fetch->is_resting = false;
+	fetch->put_off.code = P2P_OK;
+	if (fetch->vain_passes < RETRY_DOUBLINGS)
+		fetch->vain_passes++;
+}
+
+void
+fetches_on_retry(void *arg)
+{
+	struct fetches *fetches = arg;
+	uint64_t now_ms = clock_ms();
+	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
+		if (fetch->retry_at_ms != 0 && fetch->retry_at_ms <= now_ms)
+			begin_pass(fetch);
+	fetches_set_retry_timer(fetches);
+	fetches_schedule(fetches);
+}
+
+/* A peer came: it may hold what was put off. */
+void
+fetch_retry_soon(struct fetch *fetch)
+{
+	uint64_t at_ms = clock_ms() + PEER_RETRY_MS;
+	fetch->vain_passes = 0;
+	if (fetch->retry_at_ms > at_ms)
+		fetch->retry_at_ms = at_ms;
+}
+
+/* --- items --- */
+
+/* Trouble that passes: the disk, or that nobody has it now. */
+bool
+fetch_is_transient(int code)
+{
+	return code == P2P_NO_SPACE || code == P2P_IO || code == P2P_NO_HOLDER;
+}
+
+static void
+remove_active(struct active *active)
+{
+	struct fetch *fetch = active->fetch;
+	struct active **link = &fetch->actives;
+	while (*link != active)
+		link = &(*link)->next;
+	*link = active->next;
+	fetch->active_count--;
+	fetch->fetches->active_count--;
+	if (!active->is_waiting)
+		fetch->fetches->moving_count--;
+	free(active);
+}
+
+static void
+item_failed(struct fetch *fetch, size_t index, int code, const char *text)
+{
+	fetch->item_states[index] = ITEM_FAILED;
+	/* The first failure is the one that is told. */
+	if (fetch->failed_files++ == 0)
+		error_set(&fetch->failure, code, "%s",
+		    text != NULL && text[0] ? text : code_title(code));
+}
+
+void
+fetch_item_ended(struct active *active, int code, const char *text)
+{
+	struct fetch *fetch = active->fetch;
+	struct fetches *fetches = fetch->fetches;
+	size_t index = active->index;
+	if (code == P2P_OK) {
+		fetch->item_states[index] = ITEM_DONE;
+		fetch->done_bytes += fetch->items[index].content.size_bytes;
+		fetch->done_files++;
+		fetch->vain_passes = 0;
+		set_moving(fetch);
+	} else if (code == P2P_CANCELLED || fetch_is_transient(code)) {
+		fetch->item_states[index] = ITEM_QUEUED;
+		fetch->queued_count++;
+	} else {
+		item_failed(fetch, index, code, text);
+	}
+	remove_active(active);
+	if (fetch_is_transient(code))
+		put_off(fetch, code, text);
+	bool is_over = fetch_settle(fetch);
+	fetches_schedule(fetches);
+	if (!is_over)
+		settle_put_off(fetch);
+	fetches_maybe_stopped(fetches);
+}
+
+void
+fetch_item_waiting(struct active *active, int code, const char *text)
+{
+	struct fetch *fetch = active->fetch;
+	bool is_waiting = code != P2P_OK;
+	/* Others may be had: this one gives them its place.  What it has stays on the disk. */
+	if (code == P2P_NO_HOLDER && fetch->queued_count > 0 && !active->is_stopping) {
+		active->is_put_off = true;
+		fetch_item_stop(active);
+		return;
+	}
+	if (is_waiting != active->is_waiting) {
+		active->is_waiting = is_waiting;
+		fetch->fetches->moving_count += is_waiting ? -1u : 1u;
+	}
+	if (!is_waiting) {
+		set_moving(fetch);
+		return;
+	}
+	bool all_wait = true;
+	for (const struct active *other = fetch->actives; other != NULL; other = other->next)
+		all_wait = all_wait && other->is_waiting;
+	if (all_wait)
+		set_waiting(fetch, code, text);
+	fetches_schedule(fetch->fetches);
+}
+
+void
+fetch_item_moved(struct fetch *fetch)
+{
+	set_moving(fetch);
+}
+
+/* --- which file next --- */
+
+static bool
+start_next_item(struct fetch *fetch)
+{
+	unsigned parallel = fetch->fetches->means.config->fetch_parallel;
+	if (fetch_is_ended(fetch) || fetch->is_cancelled || fetch->is_resting ||
+	    fetch->queued_count == 0 || fetch->active_count >= parallel)
+		return false;
+	while (fetch->cursor < fetch->count && fetch->item_states[fetch->cursor] != ITEM_QUEUED)
+		fetch->cursor++;
+	if (fetch->cursor == fetch->count)
+		return false;	/* what is queued was put off */
+	size_t index = fetch->cursor++;
+	fetch->item_states[index] = ITEM_ACTIVE;
+	fetch->queued_count--;
+	fetch->active_count++;
+	fetch->fetches->active_count++;
+	fetch->fetches->moving_count++;
+	/* One that waits goes on waiting until something comes of it. */
+	if (fetch->state == FETCH_QUEUED)
+		set_moving(fetch);
+	fetch_item_start(fetch, index);
+	return true;
+}
+
+/* One file of each fetch in turn, so that a tree of thousands does not hold up a single file. */
+void
+fetches_schedule(struct fetches *fetches)
+{
+	if (!fetches->is_started || fetches->is_stopping)
+		return;
+	bool is_started;
+	do {
+		is_started = false;
+		for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next) {
+			if (fetches->moving_count >= fetches->means.config->fetch_parallel)
+				return;
+			is_started |= start_next_item(fetch);
+		}
+	} while (is_started);
+}
