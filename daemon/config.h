@@ -45,6 +45,7 @@ struct config {
 	uint32_t rest_connections;	/* at once, in all */
 	uint32_t rest_per_address;	/* at once, from one address (loopback: half of rest_connections) */
 	uint32_t rest_header_timeout_s;	/* for a whole request header, absolute */
+	uint32_t rest_body_timeout_s;	/* over which a body has to come at 1 KiB/s at least */
 	uint64_t rest_upload_max;	/* bytes of one upload; reloadable */
 	/* [grpc]: the section is known; its face comes with gRPC */
 	struct config_list grpc_listen;

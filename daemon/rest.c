@@ -228,7 +228,6 @@ rest_new(struct service *service, struct config *config, struct error *err)
 	rest->loop = service_loop(service);
 	rest->config = config_ref(config);
 	rest->refs = 1;
-	rest->body_window_ms = REST_BODY_WINDOW_MS;
 	pthread_mutex_init(&rest->mu, NULL);
 	if (rest_conn_max(config) < config->rest_connections)
 		log_warn("[rest] connections = %u does not fit the limit on open files: %u are taken at once",

@@ -7,11 +7,11 @@
  * that serves it, and a timer on the mind looks at all of them once a second, as long as there are
  * any:
  *
- *   HEADER  the whole header is due [rest] header_timeout seconds after the connection began, or,
- *           on one kept alive, after the first bytes of the next request were seen
- *   BODY    at least REST_BODY_BPS, over REST_BODY_WINDOW_S
- *   REPLY   the library's own timeout will do
- *   IDLE    so it will here; but bytes that arrive start a header's clock
+ * - HEADER: the whole header is due [rest] header_timeout seconds after the connection began, or, on
+ *   one kept alive, after the first bytes of the next request were seen
+ * - BODY: at least REST_BODY_BPS, over [rest] body_timeout seconds
+ * - REPLY: the library's own timeout will do
+ * - IDLE: so it will here; but bytes that arrive start a header's clock
  *
  * Bytes are those that the kernel counts (TCP_INFO), so the way of a request costs nothing but one
  * store per step.  Who is late is shut down (never closed: the descriptor is the library's), and
@@ -23,6 +23,7 @@
  */
 #include "rest_internal.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <linux/tcp.h>
@@ -35,10 +36,10 @@
 #include "log.h"
 #include "mem.h"
 
-#define WATCH_MS    1000
+#define WATCH_MS       1000
 #define FILES_RESERVED 256 /* open files that are not for connections */
-#define STEP_MASK   3u
-#define STEP_STRIDE 4u
+#define STEP_MASK      3u
+#define STEP_STRIDE    4u
 
 static void
 address_text(const struct sockaddr *address, socklen_t len, char ret[REST_LITERAL_SIZE],
@@ -130,11 +131,11 @@ see_step(struct rest_conn *conn, unsigned step, uint64_t now_ms)
 		conn->seen_bytes = received_bytes(conn);
 }
 
-/* True if a body came too slowly; begins the next window. */
+/* Holds mu.  True if a body came too slowly; begins the next window. */
 static bool
 is_slow(struct rest_conn *conn, uint64_t now_ms)
 {
-	uint64_t window_ms = conn->rest->body_window_ms;
+	uint64_t window_ms = conn->rest->config->rest_body_timeout_s * 1000ull;
 
 	if (now_ms - conn->since_ms < window_ms)
 		return false;
@@ -163,6 +164,27 @@ is_late(struct rest_conn *conn, uint64_t now_ms, uint64_t header_ms)
 	return conn->is_due && now_ms - conn->since_ms >= header_ms;
 }
 
+bool
+rest_conn_is_gone(int fd)
+{
+	char byte;
+	ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+/* An end that came together with the last bytes makes one event with them, and the library, which
+ * waits for edges, would learn of it only by its timeout.  This makes another one.  Who has closed
+ * his half only still gets his answer. */
+static void
+tell_end(struct rest_conn *conn)
+{
+	if (conn->is_ended || !rest_conn_is_gone(conn->fd))
+		return;
+	shutdown(conn->fd, SHUT_RD);
+	conn->is_ended = true;
+}
+
 /* The watch: looks at every connection, as long as there are any. */
 static void
 look(void *arg)
@@ -173,6 +195,7 @@ look(void *arg)
 	pthread_mutex_lock(&rest->mu);
 	uint64_t header_ms = rest->config->rest_header_timeout_s * 1000ull;
 	for (struct rest_conn *conn = rest->conns; conn != NULL; conn = conn->next) {
+		tell_end(conn);
 		if (!is_late(conn, now_ms, header_ms))
 			continue;
 		log_debug("a connection from %s is too slow", conn->peer);

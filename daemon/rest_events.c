@@ -11,18 +11,14 @@
  * leaves, the library frees the answer, which posts the detaching; when the daemon stops,
  * rest_events_stop() detaches all at once.
  *
- * A suspended connection does not notice that its client left, so the mind watches a duplicate of
- * its descriptor; and a comment every REST_HEARTBEAT_MS, from one timer for all streams, keeps what
- * is between from dropping a connection that looks dead.
+ * A comment every REST_HEARTBEAT_MS, from one timer for all streams, keeps what is between from
+ * dropping a connection that looks dead.
  */
 #include "rest_internal.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "mem.h"
 
@@ -38,8 +34,6 @@ struct rest_stream {
 
 	struct rest_stream *next, **link; /* the mind's: in rest->streams; link NULL: detached */
 	struct events_listener *listener; /* the mind's */
-	struct loop_watch *watch;         /* the mind's */
-	int fd;                           /* duplicate; the mind's after subscribing */
 
 	pthread_mutex_t mu; /* the queue */
 	struct event **queue;
@@ -177,8 +171,6 @@ detach(struct rest_stream *stream)
 		stream->next->link = stream->link;
 	stream->link = NULL;
 	events_listener_free(stream->listener);
-	loop_watch_free(stream->watch);
-	close(stream->fd);
 	stream_unref(stream);
 }
 
@@ -190,19 +182,6 @@ detach_and_drop(void *arg)
 
 	detach(stream);
 	stream_unref(stream);
-}
-
-/* The client said something, which it has no reason to, or left. */
-static void
-on_readable(void *arg, unsigned events)
-{
-	struct rest_stream *stream = arg;
-	char byte;
-
-	(void)events;
-	loop_watch_set(stream->watch, 0);
-	if (recv(stream->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
-		rest_pause_end(&stream->pause);
 }
 
 static void
@@ -240,8 +219,6 @@ subscribe(void *arg)
 		return code;
 	stream->run = events_run(service_events(rest->service));
 	stream->listener = events_listen(service_events(rest->service), after, on_event, stream);
-	stream->watch = loop_watch_new(rest->loop, stream->fd, on_readable, stream);
-	loop_watch_set(stream->watch, LOOP_READ);
 	stream->next = rest->streams;
 	stream->link = &rest->streams;
 	if (stream->next != NULL)
@@ -275,17 +252,16 @@ answer_free(void *arg)
 }
 
 static struct rest_stream *
-stream_new(struct rest_request *req, int fd, bool wants_progress)
+stream_new(struct rest_request *req, bool wants_progress)
 {
 	struct rest_stream *stream = mem_zero(1, sizeof(*stream));
 
-	rest_pause_init(&stream->pause, req->rest, req->mhd);
+	rest_pause_init(&stream->pause, req);
 	pthread_mutex_init(&stream->mu, NULL);
 	buf_init(&stream->text, TEXT_MAX);
 	/* The first bytes take the header with them, and say how soon to come back. */
 	buf_adds(&stream->text, "retry: 2000\n\n");
 	stream->refs = 1;
-	stream->fd = fd;
 	stream->wants_progress = wants_progress;
 	return stream;
 }
@@ -298,19 +274,14 @@ rest_get_events(struct rest_request *req)
 	if (progress != NULL && strcmp(progress, "yes") != 0 && strcmp(progress, "no") != 0)
 		return error_set(&req->err, P2P_BAD_REQUEST, "progress: wanted yes or no");
 
-	int fd = fcntl(req->conn->fd, F_DUPFD_CLOEXEC, 0);
-	if (fd < 0)
-		return error_errno(&req->err, "cannot watch the connection");
-
 	struct rest_stream *stream =
-	    stream_new(req, fd, progress != NULL && strcmp(progress, "yes") == 0);
+	    stream_new(req, progress != NULL && strcmp(progress, "yes") == 0);
 	struct subscribe ask = { req, stream };
 	int code = loop_call(req->rest->loop, subscribe, &ask);
 
 	if (code != P2P_OK) {
 		if (code == P2P_SHUTTING_DOWN)
 			error_set(&req->err, code, "%s", code_title(code));
-		close(fd);
 		stream_unref(stream);
 		return code;
 	}

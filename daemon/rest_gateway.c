@@ -67,7 +67,7 @@ rest_gateway_response(struct rest_request *req, struct fetch_stream *stream, uin
 {
 	struct gateway *gateway = mem_zero(1, sizeof(*gateway));
 
-	rest_pause_init(&gateway->pause, req->rest, req->mhd);
+	rest_pause_init(&gateway->pause, req);
 	gateway->stream = stream;
 	gateway->first = first;
 	gateway->len = len;

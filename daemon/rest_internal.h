@@ -35,8 +35,7 @@
 #define REST_IDLE_S		60		/* a connection without a byte either way */
 /* bytes of a refused body that are read for the sake of a good answer */
 #define REST_DRAIN_MAX		(1u << 20)
-#define REST_BODY_BPS		1024		/* bytes per second that a body must bring at least ... */
-#define REST_BODY_WINDOW_MS	30000		/* ... over so long */
+#define REST_BODY_BPS		1024		/* bytes per second that a body must bring at least, over [rest] body_timeout */
 /* bytes: answers up to this are read into memory and sent at once */
 #define REST_INLINE_MAX		(64u << 10)
 #define REST_HEARTBEAT_MS	15000		/* between comments on an event stream */
@@ -63,7 +62,6 @@ struct rest {
 	struct config *config;
 	struct rest_conn *conns;	/* every open connection */
 	unsigned conn_count;
-	uint32_t body_window_ms;	/* REST_BODY_WINDOW_MS, but in tests */
 	bool is_watched;		/* the watch timer runs, or was asked to */
 	struct rest_pause *pauses;	/* connections that may be suspended */
 	bool is_stopping;
@@ -101,11 +99,14 @@ struct rest_conn {
 	uint64_t since_ms;
 	uint64_t seen_bytes;		/* received in all when the window began */
 	bool is_due;			/* a header's clock runs */
+	bool is_ended;			/* the library was told again that the client sends no more */
 };
 
 enum MHD_Result	 rest_conn_accept(void *listener, const struct sockaddr *address, socklen_t len);
 void		 rest_conn_notify(void *listener, struct MHD_Connection *mhd, void **context,
 		     enum MHD_ConnectionNotificationCode code);
+/* The client closed, and all that it sent was read. */
+bool		 rest_conn_is_gone(int fd);
 void		 rest_conn_step(struct rest_conn *conn, enum rest_step step);
 
 /* --- requests (rest_request.c) --- */

@@ -7,6 +7,9 @@
  * under the pause's lock: a wake that comes first is remembered and makes the next wait return at
  * once.
  *
+ * A suspended connection does not notice that its client left.  So the watch of rest_conn.c, which
+ * runs as long as there are connections, looks at those that wait, once a second.
+ *
  * Stopping the library while a connection is suspended ends the process.  rest_free() therefore
  * ends every pause first: those that wait are resumed, and from then on no reader suspends any
  * more.
@@ -14,9 +17,12 @@
 #include "rest_internal.h"
 
 void
-rest_pause_init(struct rest_pause *pause, struct rest *rest, struct MHD_Connection *mhd)
+rest_pause_init(struct rest_pause *pause, struct rest_request *req)
 {
-	*pause = (struct rest_pause){ .rest = rest_ref(rest), .mhd = mhd };
+	struct rest *rest = req->rest;
+
+	*pause =
+	    (struct rest_pause){ .rest = rest_ref(rest), .mhd = req->mhd, .fd = req->conn->fd };
 	pthread_mutex_init(&pause->mu, NULL);
 
 	pthread_mutex_lock(&rest->mu);
@@ -73,6 +79,17 @@ rest_pause_wake(struct rest_pause *pause)
 {
 	pthread_mutex_lock(&pause->mu);
 	resume(pause);
+	pthread_mutex_unlock(&pause->mu);
+}
+
+void
+rest_pause_look(struct rest_pause *pause)
+{
+	pthread_mutex_lock(&pause->mu);
+	if (pause->is_suspended && rest_conn_is_gone(pause->fd)) {
+		pause->is_over = true;
+		resume(pause);
+	}
 	pthread_mutex_unlock(&pause->mu);
 }
 

@@ -60,6 +60,7 @@ static const struct field {
 	FIELD("Origin", claims.origin),
 	FIELD("Sec-Fetch-Site", claims.fetch_site),
 	FIELD("Content-Type", content_type),
+	FIELD("Content-Encoding", content_encoding),
 	FIELD("Content-Length", content_length),
 	FIELD("Transfer-Encoding", transfer_encoding),
 	FIELD("Expect", expect),
@@ -127,6 +128,11 @@ check_media(struct rest_request *req)
 			return P2P_OK;
 		return error_set(&req->err, P2P_BAD_REQUEST, "this request has no body");
 	}
+	if (req->head.content_encoding != NULL &&
+	    strcasecmp(req->head.content_encoding, "identity") != 0)
+		return error_set(&req->err, P2P_BAD_MEDIA,
+				 "Content-Encoding: nothing is decoded here; send the bytes as "
+				 "they are");
 	if (wanted == NULL)
 		return P2P_OK;
 	if (req->head.content_type == NULL || !rest_media_is(req->head.content_type, wanted))

@@ -173,9 +173,11 @@ rest_put_file(struct rest_request *req)
 
 struct rest_form {
 	struct MHD_PostProcessor *parser;
-	char name[NAME_SIZE]; /* of the file that is coming */
-	struct buf next_name; /* a field "name", for the next file */
-	struct buf stored;    /* JSON of those that are done, divided by commas */
+	char name[NAME_SIZE];     /* of the file that is coming */
+	char filename[NAME_SIZE]; /* the part's own; cut, if it is too long for a name */
+	bool has_bytes;           /* of that file some came already */
+	struct buf next_name;     /* a field "name", for the next file */
+	struct buf stored;        /* JSON of those that are done, divided by commas */
 	unsigned files;
 	int code; /* the first failure */
 };
@@ -216,7 +218,11 @@ begin_part(struct rest_request *req, const char *filename)
 	if (form->next_name.full || strlen(name) > NAME_MAX_BYTES)
 		return error_set(&req->err, P2P_BAD_NAME, "the name is longer than %d bytes",
 				 NAME_MAX_BYTES);
+	if (form->next_name.len > 0 && strlen(name) != form->next_name.len)
+		return error_set(&req->err, P2P_BAD_NAME, "the name holds a NUL");
 	strcpy(form->name, name);
+	snprintf(form->filename, sizeof(form->filename), "%s", filename);
+	form->has_bytes = false;
 	buf_reset(&form->next_name);
 
 	struct service_put put = { .origin = SERVICE_NETWORK,
@@ -226,13 +232,27 @@ begin_part(struct rest_request *req, const char *filename)
 	return service_put_begin(req->rest->service, &put, &req->upload, &req->err);
 }
 
+/* The parser tells of a part whose bytes are yet to come twice from its beginning. */
+static bool
+is_same_part(const struct rest_request *req, const char *filename)
+{
+	const struct rest_form *form = req->form;
+
+	return req->upload != NULL && !form->has_bytes && form->next_name.len == 0 &&
+	       strncmp(form->filename, filename, NAME_SIZE - 1) == 0;
+}
+
 static int
 take_part(struct rest_request *req, const char *filename, const char *data, uint64_t at, size_t len)
 {
-	int code = at == 0 ? begin_part(req, filename) : P2P_OK;
+	int code = P2P_OK;
 
-	if (code == P2P_OK && len > 0)
+	if (at == 0 && !is_same_part(req, filename))
+		code = begin_part(req, filename);
+	if (code == P2P_OK && len > 0) {
+		req->form->has_bytes = true;
 		code = rest_put_feed(req, data, len);
+	}
 	return code;
 }
 

@@ -234,6 +234,18 @@ expect(const char *method, const char *target, const char *fields, const char *b
 	free(answer);
 }
 
+static size_t
+open_descriptors(void)
+{
+	size_t count = 0;
+	DIR *dir = opendir("/proc/self/fd");
+
+	while (readdir(dir) != NULL)
+		count++;
+	closedir(dir);
+	return count;
+}
+
 /* --- pure parts --- */
 
 START_TEST(test_targets_that_lead_astray_are_refused)
@@ -649,6 +661,54 @@ START_TEST(test_a_form_stores_each_of_its_files)
 }
 END_TEST
 
+/* The parser is told of a part's beginning before any of its bytes came. */
+START_TEST(test_a_form_may_come_in_any_pieces)
+{
+	static const char *const pieces[] = {
+		"--bb\r\nContent-Disposition: form-data; name=\"f\"; filename=\"one\"\r\n\r\na",
+		"bcdefgh\r\n--bb\r\nContent-Disposition: form-data; name=\"f\"; filename=\"two\""
+		"\r\n\r\n",
+		"\r\n--bb\r\nContent-Disposition: form-data; name=\"f\"; filename=\"three\"\r\n\r\n"
+		"x\r\n--bb--\r\n",
+	};
+	size_t len = strlen(pieces[0]) + strlen(pieces[1]) + strlen(pieces[2]);
+
+	start("");
+	int fd = dial();
+	char *head = mem_format(
+	    "POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\n"
+	    "Content-Type: multipart/form-data; boundary=bb\r\nContent-Length: %zu\r\n\r\n",
+	    port, len);
+	say(fd, head);
+	for (size_t i = 0; i < 3; i++) {
+		say(fd, pieces[i]);
+		/* Another request's answer: what was said before has been read by then, or soon. */
+		expect("GET", "/healthz", "", "", 200, NULL);
+		poll(NULL, 0, 50);
+	}
+	char *answer = hear(fd, NULL);
+	ck_assert_msg(status_of(answer) == 201, "%s", answer);
+	ck_assert_ptr_nonnull(strstr(answer, "\"one\",\"size\":8"));
+	ck_assert_ptr_nonnull(strstr(answer, "\"two\",\"size\":0"));
+	ck_assert_ptr_nonnull(strstr(answer, "\"three\",\"size\":1"));
+	free(answer);
+	free(head);
+	close(fd);
+	stop();
+}
+END_TEST
+
+START_TEST(test_bodies_that_want_decoding_are_refused)
+{
+	start("");
+	expect("PUT", "/v1/files/z", "Content-Encoding: gzip\r\nContent-Length: 1\r\n", "x", 415,
+	       "unsupported-media");
+	expect("PUT", "/v1/files/z", "Content-Encoding: identity\r\nContent-Length: 1\r\n", "x",
+	       201, NULL);
+	stop();
+}
+END_TEST
+
 /* Uploads of these sizes are refused before their body, with an answer that arrives. */
 START_TEST(test_a_refused_upload_still_gets_its_answer)
 {
@@ -807,6 +867,14 @@ START_TEST(test_events_come_as_they_happen_and_go_on_after_the_last_seen)
 	ck_assert_ptr_null(strstr(heard, "seen.txt"));
 	free(heard);
 	free(text);
+	close(fd);
+	/* What nobody kept is told as a gap. */
+	fd = dial();
+	text = mem_format(
+	    "GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nLast-Event-ID: 1-1\r\n\r\n", port);
+	say(fd, text);
+	free(hear(fd, "event: events-lost"));
+	free(text);
 	expect("GET", "/v1/events", "Last-Event-ID: nonsense\r\n", "", 400, "bad-request");
 	/* With the stream still open. */
 	stop();
@@ -870,6 +938,45 @@ START_TEST(test_a_gateway_streams_what_another_peer_holds)
 	stop();
 	free(seed);
 	free(body);
+}
+END_TEST
+
+START_TEST(test_a_peer_listens_on_ipv6_too)
+{
+	struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_addr = in6addr_loopback };
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(address);
+
+	/* A port that is free; without IPv6 there is nothing to try. */
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) != 0) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	close(fd);
+	unsigned six = ntohs(address.sin6_port);
+	char *more =
+	    mem_format("[rest]\nlisten = 127.0.0.1:%u\nlisten = [::1]:%u\n[share]\n", six, six);
+	start(more);
+	free(more);
+
+	static const char *const hosts[] = { "[::1]", "localhost", "[0:0:0:0:0:0:0:1]",
+					     "evil.test" };
+	for (size_t i = 0; i < 4; i++) {
+		fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+		char *text = mem_format("GET /healthz HTTP/1.1\r\nHost: %s:%u\r\n"
+					"Connection: close\r\n\r\n",
+					hosts[i], six);
+		say(fd, text);
+		free(text);
+		text = hear(fd, NULL);
+		ck_assert_msg(status_of(text) == (i < 3 ? 200 : 421), "%s: %s", hosts[i], text);
+		free(text);
+		close(fd);
+	}
+	stop();
 }
 END_TEST
 
@@ -1006,6 +1113,27 @@ START_TEST(test_a_trickled_header_is_cut_off_at_its_deadline)
 }
 END_TEST
 
+START_TEST(test_a_trickled_body_is_cut_off_at_its_deadline)
+{
+	static const char text[] =
+	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+	start("[rest]\nbody_timeout = 1\n[share]\n");
+	int fd = dial();
+	char *head = mem_format("PUT /v1/files/slow HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n"
+				"Content-Length: 100000\r\n\r\n",
+				port);
+	say(fd, head);
+	uint64_t took_ms = trickle(fd, text);
+	ck_assert_msg(took_ms >= 900 && took_ms < 5000, "%llu ms", (unsigned long long)took_ms);
+	close(fd);
+	free(head);
+	expect("GET", "/v1/files/slow", "", "", 404, "not-found");
+	stop();
+}
+END_TEST
+
 START_TEST(test_connections_over_the_limit_are_closed_at_once)
 {
 	int fds[4];
@@ -1033,18 +1161,6 @@ START_TEST(test_connections_over_the_limit_are_closed_at_once)
 	stop();
 }
 END_TEST
-
-static size_t
-open_descriptors(void)
-{
-	size_t count = 0;
-	DIR *dir = opendir("/proc/self/fd");
-
-	while (readdir(dir) != NULL)
-		count++;
-	closedir(dir);
-	return count;
-}
 
 START_TEST(test_clients_that_vanish_leave_no_descriptor_behind)
 {
@@ -1096,15 +1212,19 @@ main(void)
 	tcase_add_test(face, test_a_file_is_put_once_and_replaced_only_with_the_right);
 	tcase_add_test(face, test_with_all_rights_files_are_replaced_and_removed);
 	tcase_add_test(face, test_a_form_stores_each_of_its_files);
+	tcase_add_test(face, test_a_form_may_come_in_any_pieces);
+	tcase_add_test(face, test_bodies_that_want_decoding_are_refused);
 	tcase_add_test(face, test_a_refused_upload_still_gets_its_answer);
 	tcase_add_test(face, test_an_upload_whose_client_leaves_is_never_seen);
 	tcase_add_test(face, test_every_route_answers_and_every_other_method_is_refused);
 	tcase_add_test(face, test_metrics_are_prometheus_text);
 	tcase_add_test(face, test_events_come_as_they_happen_and_go_on_after_the_last_seen);
 	tcase_add_test(face, test_a_gateway_streams_what_another_peer_holds);
+	tcase_add_test(face, test_a_peer_listens_on_ipv6_too);
 	tcase_add_test(bad, test_misbehaviour_is_answered_with_its_status);
 	tcase_add_test(bad, test_a_header_over_its_limit_is_refused);
 	tcase_add_test(bad, test_a_trickled_header_is_cut_off_at_its_deadline);
+	tcase_add_test(bad, test_a_trickled_body_is_cut_off_at_its_deadline);
 	tcase_add_test(bad, test_connections_over_the_limit_are_closed_at_once);
 	tcase_add_test(bad, test_clients_that_vanish_leave_no_descriptor_behind);
 	suite_add_tcase(suite, pure);
