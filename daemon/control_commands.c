@@ -191,6 +191,7 @@ put_share(struct buf *out, const struct service_node *node)
 	reply_number(out, "hashed_files", index->hashed_files);
 	reply_number(out, "hashed_bytes", index->hashed_bytes);
 	reply_number(out, "unshareable", index->unshareable);
+	reply_number(out, "free_bytes", node->free_bytes);
 	reply_end(out);
 }
 
@@ -210,7 +211,7 @@ cmd_status(struct command *command)
 {
 	struct service_node *node = mem_zero(1, sizeof(*node));
 	struct buf *out = &command->reply;
-	int code = service_node_quick(command->service, node);
+	int code = service_node(command->service, node);
 
 	if (code != P2P_OK) {
 		reply_errorf(command, code, "%s", code_title(code));
@@ -240,7 +241,7 @@ put_peer(struct buf *out, const struct peer_info *peer)
 	reply_text(out, "version", peer->version);
 	reply_text(out, "address", peer->address);
 	if (peer->round_trip_us != 0)
-		reply_number(out, "rtt_us", peer->round_trip_us);
+		reply_number(out, "round_trip_us", peer->round_trip_us);
 	reply_number(out, "files", peer->file_count);
 	reply_number(out, "bytes", peer->byte_count);
 	reply_number(out, "epoch", peer->epoch);

@@ -121,9 +121,9 @@ cmd_fetch(struct command *command)
 static void
 put_fetch_progress(struct buf *out, const struct fetch_info *info)
 {
-	reply_number(out, "bytes", info->total_bytes);
+	reply_number(out, "total_bytes", info->total_bytes);
 	reply_number(out, "done_bytes", info->done_bytes);
-	reply_number(out, "files", info->total_files);
+	reply_number(out, "total_files", info->total_files);
 	reply_number(out, "done_files", info->done_files);
 	reply_number(out, "failed_files", info->failed_files);
 	reply_number(out, "rate_bps", info->rate_bps);
@@ -136,7 +136,7 @@ static void
 put_fetch(struct buf *out, const struct fetch_info *info)
 {
 	reply_record(out, 200, "fetch");
-	reply_number(out, "fetch", info->id);
+	reply_number(out, "id", info->id);
 	reply_text(out, "state", fetch_state_name(info->state));
 	reply_text(out, "what", info->what);
 	reply_text(out, "to", info->is_foreign ? "fd" : "share");

@@ -33,7 +33,7 @@ reply_file(struct buf *out, int code, const char *word, const struct catalog_fou
 	reply_content(out, &found->content);
 	reply_signed(out, "mtime_ns", found->mtime_ns);
 	buf_addf(out, " mode=%04o", found->mode & 07777u);
-	reply_number(out, "holders", found->holder_count);
+	reply_number(out, "holder_count", found->holder_count);
 	reply_flag(out, "local", found->is_local);
 	reply_end(out);
 }

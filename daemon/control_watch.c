@@ -53,9 +53,9 @@ put_fetch(struct buf *out, const struct event *event)
 	if (event->fetch == 0)
 		return;
 	reply_number(out, "fetch", event->fetch);
-	reply_number(out, "bytes", event->total_bytes);
+	reply_number(out, "total_bytes", event->total_bytes);
 	reply_number(out, "done_bytes", event->done_bytes);
-	reply_number(out, "files", event->total_files);
+	reply_number(out, "total_files", event->total_files);
 	reply_number(out, "done_files", event->done_files);
 	reply_number(out, "rate_bps", event->rate_bps);
 	reply_number(out, "sources", event->sources);

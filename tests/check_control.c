@@ -14,11 +14,14 @@
 #include <grp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <pwd.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -683,6 +686,82 @@ START_TEST(test_only_members_of_the_group_may)
 }
 END_TEST
 
+/* Another user, who asks again and again until he is refused; tells so by its exit status. */
+static void
+ask_until_refused(struct node *node, uid_t uid, gid_t group, int greeted_fd)
+{
+	struct pollfd pollfd = { .events = POLLIN };
+	uint64_t end_ms = clock_ms() + WAIT_MS;
+	char text[4096];
+
+	if (setgroups(1, &group) != 0 || setgid(uid) != 0 || setuid(uid) != 0)
+		_exit(1);
+	pollfd.fd = connect_to(node->socket);
+	for (bool is_first = true; clock_ms() < end_ms; is_first = false) {
+		ssize_t got = pollfd.fd >= 0 && poll(&pollfd, 1, WAIT_MS) == 1
+				  ? read(pollfd.fd, text, sizeof(text))
+				  : -1;
+
+		if (got < 3)
+			_exit(2);
+		if (strncmp(text, "403", 3) == 0)
+			_exit(is_first ? 3 : 43);
+		if (is_first && write(greeted_fd, "g", 1) != 1)
+			_exit(4);
+		poll(NULL, 0, 50);
+		if (write(pollfd.fd, "help quit\n", 10) != 10)
+			_exit(5);
+	}
+	_exit(6);
+}
+
+static void
+write_group(const char *path, const char *members)
+{
+	FILE *file = fopen(path, "w");
+
+	ck_assert_ptr_nonnull(file);
+	fprintf(file, "root:x:0:\nnogroup:x:65534:%s\n", members);
+	ck_assert_int_eq(fclose(file), 0);
+}
+
+/* 24: who is taken out of the group has his next command refused, connected or not. */
+START_TEST(test_who_leaves_the_group_is_refused_his_next_command)
+{
+	char path[] = "/tmp/control-group-XXXXXX", byte;
+	struct passwd *user = getpwuid(1);
+	int greeted[2], status = 0;
+
+	/* Needs to become another user, and a group file of its own. */
+	if (geteuid() != 0 || user == NULL || unshare(CLONE_NEWNS) != 0)
+		return;
+	int fd = mkstemp(path);
+	ck_assert_int_ge(fd, 0);
+	fchmod(fd, 0644);
+	close(fd);
+	write_group(path, user->pw_name);
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+	    mount(path, "/etc/group", NULL, MS_BIND, NULL) != 0) {
+		unlink(path);
+		return;
+	}
+	struct node *node = node_start("group = nogroup\n");
+	ck_assert_int_eq(pipe(greeted), 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		ask_until_refused(node, 1, 65534, greeted[1]);
+	close(greeted[1]);
+	ck_assert_int_eq(read(greeted[0], &byte, 1), 1);
+	write_group("/etc/group", "");
+	waitpid(pid, &status, 0);
+	ck_assert_int_eq(WEXITSTATUS(status), 43);
+	close(greeted[0]);
+	node_stop(node);
+	umount("/etc/group");
+	unlink(path);
+}
+END_TEST
+
 /* --- 25: the socket's file --- */
 
 START_TEST(test_a_stale_socket_is_replaced_and_a_live_one_and_a_file_are_kept)
@@ -759,6 +838,7 @@ main(void)
 	tcase_add_test(tcase, test_connections_that_vanish_leave_nothing);
 	tcase_add_test(tcase, test_one_connection_too_many_is_told_so);
 	tcase_add_test(tcase, test_only_members_of_the_group_may);
+	tcase_add_test(tcase, test_who_leaves_the_group_is_refused_his_next_command);
 	tcase_add_test(tcase, test_a_stale_socket_is_replaced_and_a_live_one_and_a_file_are_kept);
 	tcase_add_test(tcase, test_a_path_that_cannot_be_is_refused);
 	suite_add_tcase(suite, tcase);
