@@ -52,9 +52,9 @@ static void
 take_numbers(struct follow_job *job, const struct record *record)
 {
 	job->done_bytes = record_number(record, "done_bytes", job->done_bytes);
-	job->total_bytes = record_number(record, "bytes", job->total_bytes);
+	job->total_bytes = record_number(record, "total_bytes", job->total_bytes);
 	job->done_files = record_number(record, "done_files", job->done_files);
-	job->total_files = record_number(record, "files", job->total_files);
+	job->total_files = record_number(record, "total_files", job->total_files);
 	job->rate_bps = record_number(record, "rate_bps", 0);
 	job->sources = record_number(record, "sources", 0);
 }

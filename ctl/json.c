@@ -3,8 +3,8 @@
  * json.c - records of the control protocol as JSON (jansson).
  *
  * The protocol has texts only; which of them are numbers and truths is the table below, and
- * whatever it does not name stays a text: ids, epochs and modes are names, though they look like
- * numbers, and many readers of JSON have no integers past 2^53.
+ * whatever it does not name stays a text: a mode is one, though it looks like a number.  The names,
+ * and which of them are numbers, are those of the REST face.
  *
  * All output is ASCII: what is beyond is written as \u escapes.  A text that is no valid UTF-8 (the
  * name of a file that cannot be shared) is shown escaped as on a terminal.
@@ -19,12 +19,13 @@
 #include "util.h"
 
 static const char *const numbers[] = {
-	"after",         "bytes",        "count",        "done_bytes",      "done_files",
-	"ended_wall_ms", "eta_ms",       "failed_files", "fetch",           "fetches_active",
-	"files",         "hashed_bytes", "hashed_files", "heard_ms_ago",    "heard_wall_ms",
-	"holders",       "mtime_ns",     "peers_here",   "peers_known",     "present",
-	"queued_bytes",  "queued_files", "rate_bps",     "rtt_us",          "scans",
-	"seq",           "size",         "sources",      "started_wall_ms", "unshareable",
+	"after",          "bytes",           "count",        "done_bytes",   "done_files",
+	"ended_wall_ms",  "epoch",           "eta_ms",       "failed_files", "fetch",
+	"fetches_active", "files",           "free_bytes",   "hashed_bytes", "hashed_files",
+	"heard_ms_ago",   "heard_wall_ms",   "holder_count", "id",           "mtime_ns",
+	"peers_here",     "peers_known",     "present",      "queued_bytes", "queued_files",
+	"rate_bps",       "round_trip_us",   "scans",        "seq",          "size",
+	"sources",        "started_wall_ms", "total_bytes",  "total_files",  "unshareable",
 	"uptime_ms",
 };
 static const char *const truths[] = { "local", "new", "ready", "scanning" };

@@ -8,13 +8,20 @@
  * one rename that replaces nothing unless --replace is given, and the second is removed.
  * Interrupted, both stay, and the same command goes on where it stopped.
  *
+ * The second file is locked (flock) from before the daemon gets it until the first has its name: so
+ * two p2pctl that want the same target do not take each other's files away.  The daemon shares the
+ * lock, because it shares the descriptor.  Mode and time are set here too: the daemon may be
+ * another user, who may not.
+ *
  * Where things land:
  *   a file, -o PATH           PATH; or PATH/last-part if PATH is a directory or ends with /
- *   a directory, -o PATH      PATH/last-part/... if PATH is a directory or ends with /; else PATH
- * becomes it a glob, -o PATH           PATH/whole-name Names come from the network: each part is
- * checked, and directories are opened one by one without following symbolic links, so nothing lands
- * outside of PATH.  Of a tree what is there already with the same size and time is left alone,
- * which is how an interrupted tree goes on.
+ *   a directory, -o PATH      PATH/last-part/... if PATH is a directory or ends with /;
+ *                             else PATH becomes it
+ *   a glob, -o PATH           PATH/whole-name
+ *
+ * Names come from the network: each part is checked, and directories are opened one by one without
+ * following symbolic links, so nothing lands outside of PATH.  Of a tree what is there already with
+ * the same size and time is left alone, which is how an interrupted tree goes on.
  *
  * At most WINDOW files are under way, on one connection; so the cost of a round trip is shared, and
  * the daemon decides what is really fetched at once.
@@ -25,7 +32,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ctl.h"
@@ -34,18 +43,23 @@
 #include "util.h"
 
 #define WINDOW 8
+/* for a fetch to end whose p2pctl was killed a moment ago: tries, and milliseconds between them */
+#define LOCK_TRIES    40
+#define LOCK_PAUSE_MS 50
 #define BASE_MAX \
 	235 /* bytes of a target's name that its helpers' names begin with; they stay below 255 */
 #define HELPER_SIZE (BASE_MAX + 24)
 
 /* One file that is to land. */
 struct landing {
-	char *what;        /* as the daemon knows it */
-	char *root, *size; /* which content; NULL: the daemon resolves */
-	char *path;        /* below the base directory */
-	long long mtime_ns;
-	int dir_fd; /* of the directory that holds it, or -1 */
-	char *name; /* in that directory */
+	char *what;         /* as the daemon knows it */
+	char *root, *size;  /* which content; NULL: the daemon resolves */
+	char *path;         /* below the base directory */
+	long long mtime_ns; /* 0: not known */
+	mode_t mode;
+	int dir_fd;  /* of the directory that holds it, or -1 */
+	int have_fd; /* holds the lock while the fetch is under way, or -1 */
+	char *name;  /* in that directory */
 	char part[HELPER_SIZE], have[HELPER_SIZE];
 };
 
@@ -60,12 +74,21 @@ struct lander {
 	int exit_code;
 };
 
+/* Lets go of the directory and the lock. */
+static void
+landing_close(struct landing *item)
+{
+	if (item->have_fd >= 0)
+		close(item->have_fd);
+	if (item->dir_fd >= 0)
+		close(item->dir_fd);
+	item->have_fd = item->dir_fd = -1;
+}
+
 static void
 landing_fini(struct landing *item)
 {
-	if (item->dir_fd >= 0)
-		close(item->dir_fd);
-	item->dir_fd = -1;
+	landing_close(item);
 	free(item->what);
 	free(item->root);
 	free(item->size);
@@ -154,18 +177,55 @@ look_at_target(const struct landing *item)
 
 /* --- one file --- */
 
+/* In a directory that others may write to, a helper that is there already may be a trap: one of
+ * somebody else's, or another name of a file of ours. */
 static int
 open_helper(int dir_fd, const char *name)
 {
 	int fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 	struct stat st;
 
-	if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) {
-		close(fd);
-		errno = EINVAL;
+	if (fd < 0)
 		return -1;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+	    st.st_nlink <= 1)
+		return fd;
+	close(fd);
+	errno = EPERM;
+	return -1;
+}
+
+/* True if `name` still is what `fd` has open. */
+static bool
+is_still(int dir_fd, const char *name, int fd)
+{
+	struct stat named, opened;
+
+	return fstatat(dir_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 && fstat(fd, &opened) == 0 &&
+	       named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
+/* Opens and locks the have file.  EWOULDBLOCK: somebody keeps it. */
+static int
+lock_have(const struct landing *item)
+{
+	for (int tries = 0;; tries++) {
+		struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * 1000000L };
+		int fd = open_helper(item->dir_fd, item->have);
+
+		if (fd < 0)
+			return -1;
+		bool is_locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+		int why = errno;
+		/* Who held it before may have ended, and removed it. */
+		if (is_locked && is_still(item->dir_fd, item->have, fd))
+			return fd;
+		close(fd);
+		errno = is_locked ? EWOULDBLOCK : why;
+		if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+			return -1;
+		nanosleep(&pause, NULL);
 	}
-	return fd;
 }
 
 /* Asks the daemon to fetch into the two descriptors. */
@@ -184,6 +244,18 @@ ask_fetch(struct lander *lander, struct landing *item, const int fds[2], struct 
 	return conn_ask(lander->ctl->conn, &request, fds, 2, ret);
 }
 
+/* Nothing was fetched: empty helpers are litter. */
+static void
+drop_helpers(const struct landing *item)
+{
+	struct stat st;
+
+	if (fstatat(item->dir_fd, item->part, &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_size == 0) {
+		unlinkat(item->dir_fd, item->part, 0);
+		unlinkat(item->dir_fd, item->have, 0);
+	}
+}
+
 /* The helpers are opened: starts the fetch.  CONN_OK though it may have been refused. */
 static int
 start_with(struct lander *lander, struct landing *item, const int fds[2])
@@ -198,12 +270,7 @@ start_with(struct lander *lander, struct landing *item, const int fds[2])
 
 		fail(lander, item->what, text != NULL ? text : "the daemon did not begin it");
 		show_candidates(lander->ctl, &reply, "candidate", item->what);
-		/* Nothing was fetched: empty helpers are litter. */
-		struct stat st;
-		if (fstat(fds[0], &st) == 0 && st.st_size == 0) {
-			unlinkat(item->dir_fd, item->part, 0);
-			unlinkat(item->dir_fd, item->have, 0);
-		}
+		drop_helpers(item);
 	} else if (follow_add(&lander->follow, &reply.final, item->what, item) == NULL) {
 		result = CONN_LOST;
 	}
@@ -211,10 +278,41 @@ start_with(struct lander *lander, struct landing *item, const int fds[2])
 	return result;
 }
 
+/* False: it needs no fetching, or may not land. */
+static bool
+may_begin(struct lander *lander, const struct landing *item)
+{
+	int there = look_at_target(item);
+
+	if (there > 0 && lander->is_tree) {
+		lander->present++;
+		return false;
+	}
+	if (there != 0 && !ctl_has(lander->ctl, OPT_REPLACE)) {
+		fail(lander, item->path, "is there already; --replace replaces it");
+		return false;
+	}
+	return true;
+}
+
+static void
+fail_helper(struct lander *lander, const struct landing *item, const char *helper)
+{
+	char text[HELPER_SIZE + 64];
+
+	if (errno == EWOULDBLOCK)
+		fail(lander, item->path, "another p2pctl is fetching it");
+	else if (errno == EPERM) {
+		snprintf(text, sizeof(text), "%s, beside it, is not a file of yours alone", helper);
+		fail(lander, item->path, text);
+	} else
+		fail(lander, item->path, strerror(errno));
+}
+
 static int
 start_item(struct lander *lander, struct landing *item)
 {
-	int fds[2] = { -1, -1 }, result = CONN_OK;
+	int result = CONN_OK;
 
 	item->dir_fd = open_beneath(lander->base_fd, item->path, &item->name);
 	if (item->dir_fd < 0) {
@@ -223,26 +321,47 @@ start_item(struct lander *lander, struct landing *item)
 		return CONN_OK;
 	}
 	name_helpers(item);
-	int there = look_at_target(item);
-	if (there > 0 && lander->is_tree) {
-		lander->present++;
+	if (!may_begin(lander, item))
+		return CONN_OK;
+	item->have_fd = lock_have(item);
+	if (item->have_fd < 0) {
+		fail_helper(lander, item, item->have);
 		return CONN_OK;
 	}
-	if (there != 0 && !ctl_has(lander->ctl, OPT_REPLACE)) {
-		fail(lander, item->path, "is there already; --replace replaces it");
+	/* Whoever had the lock may have brought it. */
+	if (!may_begin(lander, item)) {
+		unlinkat(item->dir_fd, item->have, 0);
 		return CONN_OK;
 	}
-	fds[0] = open_helper(item->dir_fd, item->part);
-	fds[1] = fds[0] >= 0 ? open_helper(item->dir_fd, item->have) : -1;
-	if (fds[1] < 0)
-		fail(lander, item->path, strerror(errno));
-	else
-		result = start_with(lander, item, fds);
-	if (fds[0] >= 0)
-		close(fds[0]);
-	if (fds[1] >= 0)
-		close(fds[1]);
+	int fds[2] = { open_helper(item->dir_fd, item->part), item->have_fd };
+	if (fds[0] < 0) {
+		struct stat st;
+
+		fail_helper(lander, item, item->part);
+		if (fstat(item->have_fd, &st) == 0 && st.st_size == 0)
+			unlinkat(item->dir_fd, item->have, 0);
+		return CONN_OK;
+	}
+	result = start_with(lander, item, fds);
+	close(fds[0]);
 	return result;
+}
+
+/* The bytes get the mode, as far as the user's mask lets them, and the time of the original. */
+static void
+set_attributes(const struct landing *item)
+{
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
+				     { .tv_sec = item->mtime_ns / 1000000000,
+				       .tv_nsec = item->mtime_ns % 1000000000 } };
+	mode_t mask = umask(0);
+
+	umask(mask);
+	if (fchmodat(item->dir_fd, item->part, item->mode & ~mask, 0) != 0 ||
+	    (item->mtime_ns > 0 &&
+	     utimensat(item->dir_fd, item->part, times, AT_SYMLINK_NOFOLLOW) != 0))
+		ctl_complain("%s: cannot set mode and time: %s", ctl_escape(item->path),
+			     strerror(errno));
 }
 
 /* Renames without replacing, also where the file system cannot do that in one call. */
@@ -261,6 +380,8 @@ static void
 finish_item(struct lander *lander, struct landing *item)
 {
 	bool replaces = ctl_has(lander->ctl, OPT_REPLACE);
+
+	set_attributes(item);
 	int failed = replaces ? renameat(item->dir_fd, item->part, item->dir_fd, item->name)
 			      : rename_new(item->dir_fd, item->part, item->name);
 
@@ -291,8 +412,7 @@ end_job(struct lander *lander, struct follow_job *job)
 		finish_item(lander, item);
 	else
 		fail(lander, item->what, job->note != NULL ? job->note : "failed");
-	close(item->dir_fd);
-	item->dir_fd = -1;
+	landing_close(item);
 	follow_drop(&lander->follow, job);
 }
 
@@ -319,10 +439,8 @@ run_all(struct lander *lander)
 
 			count_down(lander, item);
 			result = start_item(lander, item);
-			if (lander->follow.count == before && item->dir_fd >= 0) {
-				close(item->dir_fd);
-				item->dir_fd = -1;
-			}
+			if (lander->follow.count == before)
+				landing_close(item);
 		}
 		if (result != CONN_OK)
 			return result;
@@ -344,12 +462,14 @@ add_item(struct lander *lander, const struct record *file, const char *path)
 		lander->items = util_grow(lander->items, lander->cap, sizeof(*lander->items));
 	}
 	struct landing *item = &lander->items[lander->count++];
-	*item = (struct landing){ .dir_fd = -1, .path = util_string(path) };
+	*item = (struct landing){ .dir_fd = -1, .have_fd = -1, .path = util_string(path) };
 	item->what = util_string(record_text(file, "name"));
 	item->root = util_string(record_text(file, "root"));
 	item->size = util_string(record_text(file, "size"));
 	const char *mtime = record_text(file, "mtime_ns");
+	const char *mode = record_text(file, "mode");
 	item->mtime_ns = mtime != NULL ? strtoll(mtime, NULL, 10) : 0;
+	item->mode = mode != NULL ? (mode_t)strtoul(mode, NULL, 8) & 0777 : 0666;
 	lander->follow.more_files++;
 	lander->follow.more_bytes += record_number(file, "size", 0);
 }
@@ -456,7 +576,7 @@ plan_tree(struct lander *lander, const struct reply *files, const char *top, con
 
 		while (len > 0 && top[len - 1] == '/')
 			len--;
-		skip = len + 1;
+		skip = len > 0 ? len + 1 : 0;
 		if (is_container(output))
 			while (skip > 0 && (skip == len + 1 || top[skip - 1] != '/'))
 				skip--;
@@ -478,6 +598,10 @@ plan(struct lander *lander, const char *what, const char *output)
 	struct reply files = { 0 };
 	int ret;
 
+	if (what[0] == '\0') {
+		ctl_complain("a name, an id, a directory or a glob is wanted");
+		return EXIT_USAGE;
+	}
 	if (ctl_has(ctl, OPT_ID)) {
 		const struct record *chosen =
 		    fetch_choose(ctl, what, ctl->values[OPT_ID], &files, &ret);

@@ -88,12 +88,27 @@ print_share(const struct ctl *ctl, const struct record *share)
 			   : util_format("%s, %" PRIu64 " files (%s) to hash", state, queued, size);
 	print_pair(ctl, "index", text);
 	free(text);
+	if (ctl->is_terminal)
+		render_size(record_number(share, "free_bytes", 0), size);
+	print_pair(ctl, "free", ctl->is_terminal ? size : record_text(share, "free_bytes"));
 	if (record_number(share, "unshareable", 0) > 0) {
 		text = util_format("%" PRIu64 " (p2pctl ls --unshareable)",
 				   record_number(share, "unshareable", 0));
 		print_pair(ctl, "unshared", text);
 		free(text);
 	}
+}
+
+static void
+print_trouble(const struct ctl *ctl, const struct record *trouble)
+{
+	const char *what = record_text(trouble, "what"), *text = record_text(trouble, "text");
+	bool is_reload = what != NULL && strcmp(what, "reload") == 0;
+	char *line = util_format(is_reload ? "the last reload changed nothing: %s" : "%s",
+				 text != NULL ? text : "");
+
+	print_pair(ctl, "trouble", line);
+	free(line);
 }
 
 static void
@@ -122,7 +137,7 @@ print_status(const struct ctl *ctl, const struct reply *reply)
 	print_pair(ctl, "config", file != NULL ? file : "defaults");
 	for (size_t i = 0; i < reply->count; i++)
 		if (strcmp(reply->records[i].word, "trouble") == 0)
-			print_pair(ctl, "trouble", record_text(&reply->records[i], "text"));
+			print_trouble(ctl, &reply->records[i]);
 }
 
 int
@@ -148,7 +163,7 @@ show_status(struct ctl *ctl)
 static void
 add_peer(struct table *table, const struct record *peer)
 {
-	uint64_t rtt = record_number(peer, "rtt_us", 0),
+	uint64_t rtt = record_number(peer, "round_trip_us", 0),
 		 heard = record_number(peer, "heard_ms_ago", UINT64_MAX);
 	char text[RENDER_CELL_SIZE];
 
@@ -240,7 +255,7 @@ add_file(struct table *table, const struct record *file)
 
 	table_text(table, record_text(file, "name"));
 	table_size(table, record_number(file, "size", 0));
-	table_number(table, record_number(file, "holders", 0));
+	table_number(table, record_number(file, "holder_count", 0));
 	table_text(table, is_yes(file, "local") ? "yes" : "no");
 	snprintf(shown, sizeof(shown), "%s", root != NULL ? root : "-");
 	table_text(table, table->is_terminal ? shown : root);
@@ -328,8 +343,8 @@ show_candidates(const struct ctl *ctl, const struct reply *reply, const char *wo
 		render_size(record_number(one, "size", 0), size);
 		fprintf(stderr, "  %.*s  %10s  %" PRIu64 " holder%s  %s\n", ROOT_SHOWN,
 			ctl_escape(record_text(one, "root")), size,
-			record_number(one, "holders", 0),
-			record_number(one, "holders", 0) == 1 ? "" : "s",
+			record_number(one, "holder_count", 0),
+			record_number(one, "holder_count", 0) == 1 ? "" : "s",
 			ctl_escape(record_text(one, "name")));
 		example = record_text(one, "root");
 	}
@@ -346,11 +361,11 @@ static void
 add_fetch(struct table *table, const struct record *fetch)
 {
 	uint64_t done = record_number(fetch, "done_bytes", 0),
-		 total = record_number(fetch, "bytes", 0);
+		 total = record_number(fetch, "total_bytes", 0);
 	uint64_t eta = record_number(fetch, "eta_ms", UINT64_MAX);
 	char text[RENDER_CELL_SIZE];
 
-	table_number(table, record_number(fetch, "fetch", 0));
+	table_number(table, record_number(fetch, "id", 0));
 	table_text(table, record_text(fetch, "state"));
 	snprintf(text, sizeof(text), "%d%%",
 		 total > 0 ? (int)(100 * ((double)done / (double)total)) : 100);
@@ -366,7 +381,7 @@ add_fetch(struct table *table, const struct record *fetch)
 		table_either(table, text, eta);
 	table_number(table, record_number(fetch, "sources", 0));
 	table_number(table, record_number(fetch, "done_files", 0));
-	table_number(table, record_number(fetch, "files", 0));
+	table_number(table, record_number(fetch, "total_files", 0));
 	table_text(table, record_text(fetch, "to"));
 	table_text(table, record_text(fetch, "what"));
 	table_text(table, record_text(fetch, "text"));
