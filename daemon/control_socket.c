@@ -114,6 +114,19 @@ clear_path(const char *path, const struct sockaddr_un *address, struct error *er
 	return P2P_OK;
 }
 
+/* Where the group is ours already, as in a service of its own user, no right to change it is needed. */
+static bool
+give_to_group(const char *path, gid_t group)
+{
+	struct stat st;
+
+	if (lstat(path, &st) != 0)
+		return false;
+	if (st.st_gid != group && lchown(path, (uid_t)-1, group) != 0)
+		return false;
+	return chmod(path, 0660) == 0;
+}
+
 static int
 bind_path(int fd, const char *path, const struct sockaddr_un *address, gid_t group,
 	  struct error *err)
@@ -124,7 +137,7 @@ bind_path(int fd, const char *path, const struct sockaddr_un *address, gid_t gro
 	umask(before);
 	if (ret != 0)
 		return error_errno(err, "Cannot bind the control socket %s", path);
-	if (group != (gid_t)-1 && (lchown(path, (uid_t)-1, group) != 0 || chmod(path, 0660) != 0))
+	if (group != (gid_t)-1 && !give_to_group(path, group))
 		return error_errno(err, "Cannot give %s to the group of [control] group", path);
 	if (listen(fd, BACKLOG) != 0)
 		return error_errno(err, "Cannot listen on %s", path);
