@@ -367,6 +367,16 @@ collect_holder(void *arg, const char *peer)
 		memcpy(job->holders[job->holder_count++], peer, PEER_ID_SIZE);
 }
 
+/* A kill between the rename and the entry in the catalog leaves what nobody needs any more.  One that somebody
+ * else has open is that one's. */
+static void
+drop_partial(struct store *store, const struct content_id *content)
+{
+	struct partial *left = partial_open_share(store, content, NULL);
+	if (left != NULL)
+		partial_discard(left);
+}
+
 static void
 work_look(void *arg)
 {
@@ -380,6 +390,8 @@ work_look(void *arg)
 		    "\"%s\": no file can have this content id", item_of(job->active)->name);
 	else
 		look_at_name(job);
+	if (job->is_present)
+		drop_partial(means->store, content);
 	if (job->is_present || job->code != P2P_OK)
 		return;
 	/* A catalog that cannot be read names nobody; then it is tried again later. */
