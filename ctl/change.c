@@ -56,7 +56,8 @@ tally_ask(struct tally *tally, const struct request *request, const int *fds, si
 		const char *text = record_text(&ret->final, "text"),
 			   *slug = record_text(&ret->final, "slug");
 
-		ctl_complain("%s: %s (%s)", ctl_escape(about), ctl_escape(text), ctl_escape(slug));
+		ctl_complain("%s: %s (%s)", ctl_escape(about), ctl_sentence(text),
+			     ctl_escape(slug));
 		if (ctl_has(tally->ctl, OPT_JSON))
 			keep_record(tally, ret, "error");
 		tally->exit_code = EXIT_REFUSED;

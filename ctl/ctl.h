@@ -44,6 +44,8 @@ ctl_has(const struct ctl *ctl, enum ctl_option option)
 void		 ctl_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The text as a terminal may have it; borrowed until eight more calls. */
 const char	*ctl_escape(const char *text);
+/* The same for a sentence of the daemon; see render_sentence().  Shares the eight. */
+const char	*ctl_sentence(const char *text);
 /* The connection broke: complains and answers EXIT_CONNECT. */
 int		 ctl_lost(const struct ctl *ctl, const char *hint);
 /* Tells the reply's error (and as JSON, if asked for) and answers EXIT_REFUSED. */
@@ -73,7 +75,7 @@ int		 show_collect(struct ctl *ctl, const char *request, uint64_t limit, struct 
 /* Prints candidates of an ambiguous name and how to say which. */
 void		 show_candidates(const struct ctl *ctl, const struct reply *reply, const char *word, const char *name);
 
-/* --- fetch.c, for land.c --- */
+/* --- fetch.c, for land_tree.c --- */
 
 /* Of the files named `name` the one whose root begins with `prefix`: its record (in `found`), or NULL after a complaint
  * with *ret_exit. */

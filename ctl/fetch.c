@@ -4,7 +4,7 @@
  *
  * All that is named is started first and then waited for together.  The fetches belong to the
  * daemon: Ctrl-C, or a lost connection, ends p2pctl and not them, and says so.  What lands outside
- * of the share (-o) is in land.c.
+ * of the share (-o) is in land_tree.c.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -159,7 +159,7 @@ tell_ended(struct fetching *fetching, const struct follow_job *job)
 
 	render_size(job->total_bytes, size);
 	if (job->state == FOLLOW_FAILED) {
-		ctl_complain("%s: %s", ctl_escape(job->what), ctl_escape(job->note));
+		ctl_complain("%s: %s", ctl_escape(job->what), ctl_sentence(job->note));
 		fetching->exit_code = EXIT_REFUSED;
 	} else if (!ctl_has(fetching->ctl, OPT_QUIET) && !ctl_has(fetching->ctl, OPT_JSON)) {
 		printf("%s: done, %" PRIu64 " file%s, %s\n", ctl_escape(job->what),

@@ -37,7 +37,7 @@ set_note(struct follow *follow, struct follow_job *job, const char *text, bool i
 	job->note = util_string(text);
 	if (is_news && is_waiting && !follow->ctl->shows_progress &&
 	    !ctl_has(follow->ctl, OPT_QUIET))
-		ctl_complain("fetch %" PRIu64 " waits: %s", job->id, ctl_escape(text));
+		ctl_complain("fetch %" PRIu64 " waits: %s", job->id, ctl_sentence(text));
 }
 
 static void

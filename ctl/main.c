@@ -20,6 +20,7 @@
 
 #include "ctl.h"
 #include "json.h"
+#include "render.h"
 #include "util.h"
 
 #define LONG_ONLY 256 /* getopt's value of an option without a letter, and up */
@@ -79,14 +80,32 @@ ctl_complain(const char *format, ...)
 	va_end(args);
 }
 
+#define SHOWN_SIZE 2048
+
+static char *
+next_shown(void)
+{
+	static char texts[8][SHOWN_SIZE];
+	static unsigned turn;
+
+	return texts[turn++ % 8];
+}
+
 const char *
 ctl_escape(const char *text)
 {
-	static char texts[8][2048];
-	static unsigned turn;
-	char *out = texts[turn++ % 8];
+	char *out = next_shown();
 
-	line_escape(text != NULL ? text : "-", out, sizeof(texts[0]));
+	line_escape(text != NULL ? text : "-", out, SHOWN_SIZE);
+	return out;
+}
+
+const char *
+ctl_sentence(const char *text)
+{
+	char *out = next_shown();
+
+	render_sentence(text != NULL ? text : "-", out, SHOWN_SIZE);
 	return out;
 }
 
@@ -109,7 +128,7 @@ ctl_refused(const struct ctl *ctl, const char *about, const struct reply *reply)
 	if (ctl_has(ctl, OPT_JSON))
 		json_print_reply(reply, NULL);
 	ctl_complain("%s%s%s (%s)", about != NULL ? ctl_escape(about) : "",
-		     about != NULL ? ": " : "", ctl_escape(text != NULL ? text : "refused"),
+		     about != NULL ? ": " : "", ctl_sentence(text != NULL ? text : "refused"),
 		     ctl_escape(slug != NULL ? slug : "no reason"));
 	return EXIT_REFUSED;
 }

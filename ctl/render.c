@@ -78,6 +78,21 @@ render_round_trip(uint64_t us, char ret[RENDER_CELL_SIZE])
 		snprintf(ret, RENDER_CELL_SIZE, "%.1f ms", (double)us / 1000);
 }
 
+/* line_escape() doubles what is a backslash, and nothing else of it begins with two. */
+void
+render_sentence(const char *text, char *out, size_t cap)
+{
+	char *to = out;
+
+	if (cap == 0)
+		return;
+	line_escape(text, out, cap);
+	for (const char *from = out; *from != '\0'; *to++ = *from++)
+		if (from[0] == '\\' && from[1] == '\\')
+			from++;
+	*to = '\0';
+}
+
 /* --- tables --- */
 
 void
@@ -88,8 +103,8 @@ table_init(struct table *table, bool is_terminal, const char *const *heads, size
 				 .column_count = column_count };
 }
 
-void
-table_text(struct table *table, const char *text)
+static void
+add_cell(struct table *table, const char *text, bool is_sentence)
 {
 	if (table->cell_count == table->cell_cap) {
 		table->cell_cap = table->cell_cap == 0 ? 64 : 2 * table->cell_cap;
@@ -99,8 +114,23 @@ table_text(struct table *table, const char *text)
 		text = "-";
 	size_t cap = 10 * strlen(text) + 1;
 	char *cell = util_zero(cap, 1);
-	line_escape(text, cell, cap);
+	if (is_sentence)
+		render_sentence(text, cell, cap);
+	else
+		line_escape(text, cell, cap);
 	table->cells[table->cell_count++] = cell;
+}
+
+void
+table_text(struct table *table, const char *text)
+{
+	add_cell(table, text, false);
+}
+
+void
+table_sentence(struct table *table, const char *text)
+{
+	add_cell(table, text, true);
 }
 
 void
@@ -237,7 +267,7 @@ render_progress(const struct progress *progress)
 	if (progress->rate_bps > 0)
 		render_duration(left / progress->rate_bps * 1000, eta);
 	if (progress->note != NULL)
-		line_escape(progress->note, note, sizeof(note));
+		render_sentence(progress->note, note, sizeof(note));
 
 	double part = progress->total_bytes > 0
 			  ? (double)progress->done_bytes / (double)progress->total_bytes

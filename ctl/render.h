@@ -22,6 +22,12 @@ void	render_duration(uint64_t ms, char ret[RENDER_CELL_SIZE]);
 void	render_round_trip(uint64_t us, char ret[RENDER_CELL_SIZE]);
 
 /*
+ * A sentence that the daemon made, as a terminal may have it.  Names in it may be escaped already, so what is harmful is
+ * escaped and a backslash stays single.  At most `cap` bytes, NUL included.
+ */
+void	render_sentence(const char *text, char *out, size_t cap);
+
+/*
  * On a terminal: aligned columns under their heads.  Else: one line a row, cells divided by one tab, no heads, numbers
  * as the protocol has them.
  */
@@ -35,6 +41,7 @@ struct table {
 void	table_init(struct table *table, bool is_terminal, const char *const *heads, size_t column_count);
 /* The next cell, row by row; NULL is "-" */
 void	table_text(struct table *table, const char *text);
+void	table_sentence(struct table *table, const char *text);
 void	table_number(struct table *table, uint64_t number);
 void	table_size(struct table *table, uint64_t bytes);
 /* `human` on a terminal, else the number. */

@@ -284,7 +284,7 @@ print_unshareable(const struct ctl *ctl, const struct reply *reply)
 	table_init(&table, ctl->is_terminal, heads, COUNT(heads));
 	for (size_t i = 0; i < reply->count; i++) {
 		table_text(&table, record_text(&reply->records[i], "name"));
-		table_text(&table, record_text(&reply->records[i], "why"));
+		table_sentence(&table, record_text(&reply->records[i], "why"));
 	}
 	table_end(&table);
 }
@@ -384,7 +384,7 @@ add_fetch(struct table *table, const struct record *fetch)
 	table_number(table, record_number(fetch, "total_files", 0));
 	table_text(table, record_text(fetch, "to"));
 	table_text(table, record_text(fetch, "what"));
-	table_text(table, record_text(fetch, "text"));
+	table_sentence(table, record_text(fetch, "text"));
 }
 
 /* All fetches, however many replies they fill. */

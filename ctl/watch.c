@@ -48,7 +48,7 @@ print_for_people(const struct record *event)
 	if (peer != NULL)
 		printf("  %s", ctl_escape(peer));
 	if (text != NULL)
-		printf("  (%s)", ctl_escape(text));
+		printf("  (%s)", ctl_sentence(text));
 	putchar('\n');
 }
 
@@ -64,7 +64,7 @@ print_event(const struct ctl *ctl, const struct record *event)
 		       ctl_escape(record_text(event, "time")), ctl_escape(event->word));
 		printf("%s\t%s\t%s\n", ctl_escape(record_text(event, "name")),
 		       ctl_escape(record_text(event, "peer")),
-		       ctl_escape(record_text(event, "text")));
+		       ctl_sentence(record_text(event, "text")));
 	}
 	fflush(stdout);
 }

@@ -164,6 +164,10 @@ ends 0 a rm 'odd "name" = x'
 printf x > "$dir/a/share/$(printf 'bad\001name')"
 ends 0 a reload
 until_true eval 'a ls --unshareable | grep -qF "bad\\x01name"'
+ends 0 a ls --unshareable
+says "name 'bad\x01name' holds"
+ends 1 a put "$dir/src/deep/hello" --as "$(printf 'bad\nname')"
+says "name 'bad\x0aname' holds"
 check "unshareable names are JSON" eval 'a --json ls --unshareable | python3 -c "import json,sys; json.load(sys.stdin)"'
 
 # --- two peers ------------------------------------------------------------------------------------
