@@ -9,7 +9,8 @@ srcdir=${srcdir:-$(dirname "$0")/..}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/ctl-XXXXXX")
 pids=
 failed=0
-trap 'for pid in $pids; do kill "$pid" 2>/dev/null; done; wait; rm -rf "$dir"' EXIT
+# shellcheck disable=SC2154
+trap 'for one in $pids; do kill "$one" 2>/dev/null; done; wait; rm -rf "$dir"' EXIT
 
 # check TEXT COMMAND...: the command must succeed.
 check() {
@@ -31,8 +32,7 @@ says() { grep -qF -- "$1" "$dir/out" "$dir/err" || { echo "FAILED: \"$1\" is not
 
 # until_true COMMAND...: waits for it, 15 s at most.
 until_true() {
-	local i
-	for i in $(seq 150); do
+	for _ in $(seq 150); do
 		"$@" > "$dir/out" 2> "$dir/err" && return 0
 		sleep 0.1
 	done

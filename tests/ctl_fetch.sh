@@ -33,8 +33,7 @@ says() { grep -qF -- "$1" "$dir/err" || { echo "FAILED: \"$1\" is not in:"; cat 
 
 # until_true COMMAND...: waits for it, 15 s at most.
 until_true() {
-	local i
-	for i in $(seq 300); do
+	for _ in $(seq 300); do
 		"$@" > "$dir/log" 2>&1 && return 0
 		sleep 0.05
 	done
