@@ -163,11 +163,12 @@ void
 merkle_leaves(struct hasher *hasher, const void *data, size_t len, struct digest *leaves)
 {
 	const unsigned char *bytes = data;
+	size_t whole = len / MERKLE_LEAF_BYTES, rest = len % MERKLE_LEAF_BYTES;
 
-	for (size_t at = 0; at < len; at += MERKLE_LEAF_BYTES) {
-		size_t part = len - at < MERKLE_LEAF_BYTES ? len - at : MERKLE_LEAF_BYTES;
-		hasher_digest(hasher, bytes + at, part, leaves++);
-	}
+	if (whole > 0)
+		hasher_blocks(hasher, data, MERKLE_LEAF_BYTES, whole, leaves);
+	if (rest > 0)
+		hasher_digest(hasher, bytes + len - rest, rest, &leaves[whole]);
 }
 
 void

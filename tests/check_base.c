@@ -27,6 +27,30 @@
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
+START_TEST(test_blocks_hashed_side_by_side_are_those_hashed_one_by_one)
+{
+	enum { MOST = 40, LONGEST = 16384 };
+	static const size_t lens[] = { 1, 55, 56, 64, 1000, LONGEST };
+	unsigned char *data = mem_alloc(MOST * LONGEST);
+	struct hasher *hasher = hasher_new();
+	struct digest row[MOST], one;
+
+	for (size_t i = 0; i < MOST * LONGEST; i++)
+		data[i] = (unsigned char)((i * 2654435761u) >> 13);
+	for (size_t l = 0; l < sizeof(lens) / sizeof(lens[0]); l++) {
+		for (size_t count = 0; count <= MOST; count++) {
+			hasher_blocks(hasher, data, lens[l], count, row);
+			for (size_t i = 0; i < count; i++) {
+				hasher_digest(hasher, data + i * lens[l], lens[l], &one);
+				ck_assert(digest_equal(&row[i], &one));
+			}
+		}
+	}
+	hasher_free(hasher);
+	free(data);
+}
+END_TEST
+
 START_TEST(test_every_code_comes_back_from_its_slug)
 {
 	for (int code = P2P_CODES_START + 1; code < P2P_CODES_END; code++) {
@@ -609,6 +633,8 @@ static TCase *
 make_values(void)
 {
 	TCase *tc = tcase_create("values");
+
+	tcase_add_test(tc, test_blocks_hashed_side_by_side_are_those_hashed_one_by_one);
 
 	tcase_add_test(tc, test_every_code_comes_back_from_its_slug);
 	tcase_add_test(tc, test_what_is_no_code_is_internal);
