@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * raw_client.c - the physical limit of a verified fetch: raw_client PORT PATH BYTES FILE
+ * raw_client.c - the limit of a fetch verified by OpenSSL alone: raw_client PORT PATH BYTES FILE
  *
  * Two threads, each with a connection of its own to an HTTP server on 127.0.0.1, take ranges of 4 MiB in turn until
  * all BYTES of PATH are in FILE.  A block of 256 KiB is received, hashed leaf by leaf while it is in the cache, and
- * written.  Nothing is scheduled, compared, made durable or retried: whatever does more can only be slower.
+ * written.  Nothing is scheduled, compared, made durable or retried: whatever does more, and hashes by OpenSSL too, can only
+ * be slower.  p2pd hashes leaves side by side where libIPSec_MB is there, and may be faster.
  *
  * A tool for the benchmarks, so every failure just ends it with 1.
  */
