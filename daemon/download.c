@@ -163,14 +163,17 @@ work_open(void *arg)
 	}
 	uint64_t read_bytes;
 	opening->code = partial_load(partial, &read_bytes, &opening->error);
-	if (opening->code == P2P_OK)
-		opening->code = check_room(download, partial, &opening->error);
 	if (opening->code != P2P_OK) {
 		partial_free(partial);
 		return;
 	}
 	if (read_bytes != 0)
 		log_debug("verified %llu bytes on the disk again", (unsigned long long)read_bytes);
+	opening->code = check_room(download, partial, &opening->error);
+	if (opening->code != P2P_OK) {
+		partial_close(partial);
+		return;
+	}
 	opening->partial = partial;
 	if (download->target->fill != NULL)
 		download->target->fill(download->arg, partial);

@@ -128,7 +128,7 @@ work_finish(void *arg)
 	struct job *job = arg;
 	const struct fetch_item *item = item_of(job->active);
 	job->code = partial_finish(job->partial, item->mode, item->mtime_ns, &job->error);
-	partial_free(job->partial);
+	partial_close(job->partial);
 }
 
 static void
@@ -156,7 +156,7 @@ work_publish(void *arg)
 		return;
 	}
 	job->layer = partial_layer(job->partial);
-	partial_free(job->partial);
+	partial_close(job->partial);
 }
 
 static void
@@ -178,9 +178,7 @@ work_leave(void *arg)
 		partial_discard(job->partial);
 		return;
 	}
-	/* A failure costs verifying again at the next time, no more. */
-	(void)partial_sync(job->partial, NULL);
-	partial_free(job->partial);
+	partial_close(job->partial);
 }
 
 static void

@@ -8,14 +8,16 @@
  *
  * Life: partial_open_*() -> partial_load() -> partial_set_layer(), unless the load brought it ->
  * for each range a partial_sink: feed, end
- * -> partial_sync() now and then -> partial_publish() (share) or partial_finish() (foreign) -> partial_free().
+ * -> partial_sync() now and then -> partial_publish() (share) or partial_finish() (foreign) -> partial_free(),
+ * or partial_close() before the end.
  *
  * A piece counts in partial_have() as soon as its bytes are in the file and match the layer.  The have file
  * claims it only after the bytes were synced.  A failed sync is never taken for done: what it covered is
- * verified again from the disk by the next partial_load().
+ * verified again from the disk by the next partial_load().  So is all of a data file that somebody changed after
+ * partial_close().
  *
  * Threads: sinks feed on any thread, several sinks at once, over different pieces.  Bits are read by any
- * thread.  load, sync, publish and finish block on the disk: workers, one at a time.
+ * thread.  load, sync, close, publish and finish block on the disk: workers, one at a time.
  */
 #ifndef P2PD_PARTIAL_H
 #define P2PD_PARTIAL_H
@@ -38,7 +40,8 @@ struct partial	*partial_open_foreign(int data_fd, int have_fd, const struct cont
 struct partial	*partial_open_anonymous(struct store *store, const struct content_id *content, struct error *err);
 /* True if something of `content` may lie in the share from an earlier time. */
 bool		 partial_is_begun(struct store *store, const struct content_id *content);
-/* Closes; keeps the files. */
+/* Closes; keeps the files.  To the next partial_load() that is what a kill is: changes since the last sync are taken
+ * to be ours. */
 void		 partial_free(struct partial *partial);
 
 const struct content_id *partial_content(const struct partial *partial);
@@ -57,7 +60,7 @@ struct digest	*partial_layer(const struct partial *partial);
 /*
  * Takes up what is on the disk.  The have file stores the layer too, so that a resumed fetch needs no holder for it.
  * A have file that belongs to these very bytes is believed, nothing is read.  One that is damaged, of another content,
- * or that does not fit the data file (its inode, its length) is ignored: then the existing bytes are read and verified
+ * or that does not fit the data file (its inode, its length; after partial_close() its times) is ignored: then the existing bytes are read and verified
  * again if the layer is known, and dropped otherwise.  *ret_read_bytes says how much was read to verify.
  */
 int		 partial_load(struct partial *partial, uint64_t *ret_read_bytes, struct error *err);
@@ -94,13 +97,17 @@ void		 partial_sink_end(struct partial_sink *sink, uint64_t *ret_verified, uint6
 /* fdatasync of the bytes, then the have file atomically enough: never claims what is not durable.  Cheap when nothing is new.
  * On failure the partial is marked broken: every later sync and publish fails too, until it is opened and loaded anew. */
 int		 partial_sync(struct partial *partial, struct error *err);
+/* Ends the use of a partial that was loaded, and is not fed any more (asserted): syncs, notes how the data file looks now, and
+ * frees.  The next partial_load() reads nothing if the file still looks so, and verifies it again if not.  One that is
+ * broken, published or finished is just freed; if the sync fails, it is as after partial_free(). */
+void		 partial_close(struct partial *partial);
 /* All pieces verified: durable, mode and mtime set, renamed to `name` in the share, have file removed. Fills *ret_sig.
  * Of the mode only 0777 less the umask counts.  P2P_CONFLICT while pieces are missing.
  * FILE_KEEP_EXISTING: P2P_EXISTS if another file has the name. */
 int		 partial_publish(struct partial *partial, const char *name, mode_t mode, int64_t mtime_ns,
 		     enum file_replace replace, struct file_sig *ret_sig, struct error *err);
 /* The same for a foreign one: durable; mode and mtime are set as given if the file is ours to set them (else that is left
- * to its owner, without an error); the owner of the descriptors renames. */
+ * to its owner, without an error); the owner of the descriptors renames.  Loaded once more after that, it is verified again. */
 int		 partial_finish(struct partial *partial, mode_t mode, int64_t mtime_ns, struct error *err);
 /* Removes both files (share) or empties them (foreign), and frees. */
 void		 partial_discard(struct partial *partial);

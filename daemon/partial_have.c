@@ -2,11 +2,13 @@
  *
  * partial_have.c - the record of a partial on the disk.
  *
- * The file is a header and two slots:
+ * The file is a header, two slots, and a stamp where the partial was closed in order:
  *
  *	header	SHA-256 of the rest, magic, version, piece size, content id,
  *		number of pieces, device and inode of the data file, the layer
  *	slot	SHA-256 of the rest, digest of the header, generation, bits
+ *	stamp	SHA-256 of the rest, digest of the header, generation of the
+ *		newest slot, mtime and ctime of the data file
  *
  * all numbers little-endian.  Where a slot begins follows from the content
  * alone, which the caller knows, so no number in the file is ever a size for
@@ -18,6 +20,14 @@
  * other valid, and its claims stay true, because a verified piece is never
  * written again.  That a slot names its header keeps one of an earlier life of
  * the file from being believed.
+ *
+ * The stamp says how the data file was when we had written our last to it.  If
+ * its times are others now, somebody else wrote, and the bits do not count.  A
+ * file without a stamp was in use when we ended: its times tell nothing, for
+ * our own writes after the last sync moved them too, so its bits do count.  The
+ * stamp is cut off before anything is written again.  One that comes back after
+ * a power cut is of an older generation than the newest slot, or makes us read
+ * once too often.
  *
  * The digests find damage and torn writes, not forgery: who can write this
  * file can write the data too, and what is served is in our own directory.
@@ -35,7 +45,7 @@
 #include "partial.h"
 
 #define MAGIC         "p2pdhave"
-#define HAVE_VERSION       1u
+#define HAVE_VERSION  2u    /* 1 had no stamp */
 #define ALIGN_BYTES   4096u /* slots do not share a page, nor a sector, with anything */
 #define AT_MAGIC      32    /* offsets in the header */
 #define AT_VERSION    40
@@ -49,10 +59,13 @@
 #define AT_HEADER     32 /* offsets in a slot */
 #define AT_GENERATION 64
 #define AT_BITS       72
+#define AT_MTIME      72 /* offsets in a stamp, which begins like a slot */
+#define AT_CTIME      80
+#define STAMP_BYTES   88
 #define SLOTS         2u
 
 static_assert(AT_LAYER + MERKLE_LAYER_MAX * DIGEST_BYTES + ALIGN_BYTES +
-		      SLOTS * (AT_BITS + MERKLE_LAYER_MAX / 8 + ALIGN_BYTES) <=
+		      SLOTS * (AT_BITS + MERKLE_LAYER_MAX / 8 + ALIGN_BYTES) + STAMP_BYTES <=
 		  PARTIAL_HAVE_MAX,
 	      "the largest have file is over its limit");
 
@@ -102,6 +115,12 @@ static uint64_t
 slot_offset(const struct have *have, unsigned slot)
 {
 	return align(header_bytes(have)) + slot * align(slot_bytes(have));
+}
+
+static uint64_t
+stamp_offset(const struct have *have)
+{
+	return slot_offset(have, SLOTS);
 }
 
 void
@@ -208,6 +227,32 @@ load_slots(struct have *have, unsigned char *bits, struct have_loaded *ret)
 	free(slot);
 }
 
+static void
+encode_stamp(const struct have *have, const struct stat *data_stat, unsigned char ret[STAMP_BYTES])
+{
+	struct file_sig sig;
+
+	file_sig_of(data_stat, &sig);
+	memcpy(ret + AT_HEADER, have->header.bytes, DIGEST_BYTES);
+	put64(ret + AT_GENERATION, have->generation);
+	put64(ret + AT_MTIME, (uint64_t)sig.mtime_ns);
+	put64(ret + AT_CTIME, (uint64_t)sig.ctime_ns);
+	seal(ret, STAMP_BYTES);
+}
+
+/* True if the data file was closed after the newest slot, and has other times now. */
+static bool
+is_changed_since(const struct have *have, const struct stat *data_stat)
+{
+	unsigned char stamp[STAMP_BYTES], expected[STAMP_BYTES];
+
+	encode_stamp(have, data_stat, expected);
+	return file_pread(have->fd, stamp, STAMP_BYTES, stamp_offset(have), NULL) == P2P_OK &&
+	       is_sealed(stamp, STAMP_BYTES) &&
+	       memcmp(stamp + AT_HEADER, expected + AT_HEADER, AT_MTIME - AT_HEADER) == 0 &&
+	       memcmp(stamp + AT_MTIME, expected + AT_MTIME, STAMP_BYTES - AT_MTIME) != 0;
+}
+
 void
 have_load(struct have *have, const struct stat *data_stat, struct digest *layer,
 	  unsigned char *bits, struct have_loaded *ret)
@@ -220,6 +265,21 @@ have_load(struct have *have, const struct stat *data_stat, struct digest *layer,
 	/* A data file of another length was cut, or was never ours. */
 	if (have->has_header && (uint64_t)data_stat->st_size == have->content.size_bytes)
 		load_slots(have, bits, ret);
+	if (ret->has_bits && is_changed_since(have, data_stat))
+		ret->has_bits = false;
+}
+
+int
+have_unstamp(struct have *have, struct error *err)
+{
+	struct stat st;
+
+	if (fstat(have->fd, &st) < 0)
+		return error_errno(err, "cannot stat the have file");
+	if ((uint64_t)st.st_size > stamp_offset(have) &&
+	    ftruncate(have->fd, (off_t)stamp_offset(have)) < 0)
+		return error_errno(err, "cannot cut the have file");
+	return P2P_OK;
 }
 
 int
@@ -286,7 +346,22 @@ have_store(struct have *have, const struct stat *data_stat, const struct digest 
 		rc = store_header(have, data_stat, layer, err);
 	if (rc == P2P_OK)
 		rc = store_slot(have, bits, err);
-	if (rc == P2P_OK && fdatasync(have->fd) < 0)
-		rc = error_errno(err, "cannot sync the have file");
 	return rc;
+}
+
+int
+have_stamp(struct have *have, const struct stat *data_stat, struct error *err)
+{
+	unsigned char stamp[STAMP_BYTES];
+
+	encode_stamp(have, data_stat, stamp);
+	return file_pwrite(have->fd, stamp, STAMP_BYTES, stamp_offset(have), err);
+}
+
+int
+have_sync(struct have *have, struct error *err)
+{
+	if (fdatasync(have->fd) < 0)
+		return error_errno(err, "cannot sync the have file");
+	return P2P_OK;
 }

@@ -28,7 +28,8 @@ struct have {
 /* What a have file told. */
 struct have_loaded {
 	bool has_layer;		/* layer[] was filled; not yet held against the root */
-	bool has_bits;		/* bits[] was filled: they belong to this very data file */
+	bool has_bits;		/* bits[] count: they belong to this very data file, which nobody
+				 * changed since it was stamped, if it was */
 };
 
 /* Nothing is read yet.  The content is within limits; 1 piece or more. */
@@ -40,10 +41,17 @@ size_t	 have_bits_bytes(const struct have *have);
  * good as not there.  data_stat is that of the data file. */
 void	 have_load(struct have *have, const struct stat *data_stat, struct digest *layer, unsigned char *bits,
 	     struct have_loaded *ret);
-/* Durably drops the bits; a layer stays. */
+/* Takes the stamp off: the data file is going to be written.  Holds from now on for a kill; after a power cut the
+ * stamp may be back, and cost reading the data file. */
+int	 have_unstamp(struct have *have, struct error *err);
+/* Durably drops the bits, and the stamp; a layer stays. */
 int	 have_drop_bits(struct have *have, struct error *err);
-/* Durably stores the bits, which must already be true on the disk, and the layer if it is not there yet. */
+/* Stores the bits, which must already be true on the disk, and the layer if it is not there yet.  Durable after
+ * have_sync(). */
 int	 have_store(struct have *have, const struct stat *data_stat, const struct digest *layer,
 	     const unsigned char *bits, struct error *err);
+/* After have_store(), and before have_sync(): the data file is closed now, and this is how it looks. */
+int	 have_stamp(struct have *have, const struct stat *data_stat, struct error *err);
+int	 have_sync(struct have *have, struct error *err);
 
 #endif

@@ -36,7 +36,7 @@ struct partial {
 	atomic_uint_fast64_t have_bytes;
 	atomic_uint_fast64_t punched;	/* pieces before this one gave their space back */
 	uint64_t synced_count;		/* verified pieces that the have file claims */
-	bool is_published;
+	bool is_published;		/* or finished: the record is over */
 	atomic_bool is_broken;		/* a sync failed: nothing is durable any more by us */
 };
 

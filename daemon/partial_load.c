@@ -2,8 +2,9 @@
  *
  * partial_load.c - finds out what the disk holds of a content.
  *
- * A have file that belongs to the data file is believed, and nothing is read.
- * Otherwise its bits are dropped for good *before* the data file is given its
+ * A have file that belongs to the data file is believed, and nothing is read;
+ * unless the partial was closed in order and the data file changed since, which
+ * was not us then.  Otherwise its bits are dropped for good *before* the data file is given its
  * full length, for that length is one of the signs of belonging: in the other
  * order a crash in between would leave a have file that claims holes.  The
  * bytes that there are, holes aside, are then read and held against the layer;
@@ -104,8 +105,11 @@ load_have(struct partial *partial, const struct stat *data_stat)
 	/* A record around a wrong layer is none, and is not to be carried on. */
 	partial->have.has_header = partial->have.has_header && is_proven;
 	bool is_believed = is_proven && loaded.has_bits;
-	if (is_believed)
+	if (is_believed) {
 		believe_bits(partial, bits);
+		/* A stamp that stays costs reading after a kill, no more. */
+		(void)have_unstamp(&partial->have, NULL);
+	}
 	free(bits);
 	free(layer);
 	return is_believed;

@@ -12,6 +12,10 @@
  * reads everything again; where it is not, they claim what an earlier sync
  * made durable, which is true.
  *
+ * Closing is the last sync, and one that notes the times of the data file: who
+ * changes it afterwards is found out by the next load.  That holds to the grain
+ * of those times, so the clock that makes them is let go on first.
+ *
  * Publishing is one rename of a file that is whole and durable.  The have file,
  * which is the lock, goes last.
  */
@@ -24,6 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mem.h"
@@ -74,7 +79,7 @@ sync_temp_dir(const struct partial *partial, struct error *err)
 }
 
 static int
-store_bits(struct partial *partial, const unsigned char *bits, struct error *err)
+store_bits(struct partial *partial, const unsigned char *bits, bool is_last, struct error *err)
 {
 	struct stat st;
 	bool is_first = !partial->have.has_header;
@@ -82,27 +87,45 @@ store_bits(struct partial *partial, const unsigned char *bits, struct error *err
 	int rc = partial_check_regular(partial->data_fd, &st, err);
 	if (rc == P2P_OK)
 		rc = have_store(&partial->have, &st, partial->layer, bits, err);
+	if (rc == P2P_OK && is_last)
+		rc = have_stamp(&partial->have, &st, err);
+	if (rc == P2P_OK)
+		rc = have_sync(&partial->have, err);
 	if (rc == P2P_OK && is_first)
 		rc = sync_temp_dir(partial, err);
 	return rc;
 }
 
-int
-partial_sync(struct partial *partial, struct error *err)
+/* Files get their times from a clock that moves every few milliseconds.  Once it has moved on, nobody can change the
+ * file and leave it the times that it has. */
+static void
+outlast_tick(int fd)
 {
-	int rc = check_sound(partial, err);
+	struct timespec now, tick;
+	struct stat st;
 
-	if (rc < 0 || partial->kind == PARTIAL_ANONYMOUS || partial->is_published ||
-	    partial->count == 0 || !partial_has_layer(partial))
-		return rc;
-	if (partial->have.generation > 0 && partial_have_count(partial) == partial->synced_count)
-		return P2P_OK;
+	if (fstat(fd, &st) < 0 || clock_gettime(CLOCK_REALTIME_COARSE, &now) < 0 ||
+	    clock_getres(CLOCK_REALTIME_COARSE, &tick) < 0 || st.st_ctim.tv_sec < now.tv_sec ||
+	    (st.st_ctim.tv_sec == now.tv_sec && st.st_ctim.tv_nsec < now.tv_nsec))
+		return;
+	nanosleep(&tick, NULL);
+}
+
+/* Makes durable what is verified, and records it.  The last time, the times of the file are part of that. */
+static int
+record(struct partial *partial, bool is_last, struct error *err)
+{
+	int rc = P2P_OK;
+
 	/* Before the data is synced: what is set later is not covered. */
 	unsigned char *bits = mem_alloc(have_bits_bytes(&partial->have));
 	partial_bits(partial, bits);
-	if (fdatasync(partial->data_fd) < 0)
+	int failed = is_last ? fsync(partial->data_fd) : fdatasync(partial->data_fd);
+	if (failed)
 		rc = break_partial(partial, error_errno(err, "cannot sync the partial file"));
-	else if ((rc = store_bits(partial, bits, err)) < 0)
+	else if (is_last)
+		outlast_tick(partial->data_fd);
+	if (rc == P2P_OK && (rc = store_bits(partial, bits, is_last, err)) < 0)
 		atomic_store(&partial->is_broken, true); /* the data is safe, the record is not */
 	if (rc == P2P_OK) {
 		partial->synced_count = 0;
@@ -111,6 +134,43 @@ partial_sync(struct partial *partial, struct error *err)
 	}
 	free(bits);
 	return rc;
+}
+
+static bool
+is_recorded(const struct partial *partial)
+{
+	return partial->kind != PARTIAL_ANONYMOUS && !partial->is_published && partial->count > 0 &&
+	       partial_has_layer(partial);
+}
+
+int
+partial_sync(struct partial *partial, struct error *err)
+{
+	int rc = check_sound(partial, err);
+
+	if (rc < 0 || !is_recorded(partial) ||
+	    (partial->have.generation > 0 && partial_have_count(partial) == partial->synced_count))
+		return rc;
+	return record(partial, false, err);
+}
+
+static bool
+is_fed(const struct partial *partial)
+{
+	for (uint64_t i = 0; i < (partial->count + 7) / 8; i++)
+		if (atomic_load_explicit(&partial->claims[i], memory_order_acquire) != 0)
+			return true;
+	return false;
+}
+
+void
+partial_close(struct partial *partial)
+{
+	assert(!is_fed(partial));
+	/* If this fails, the next load believes what an earlier sync made durable, or reads. */
+	if (!atomic_load(&partial->is_broken) && is_recorded(partial))
+		(void)record(partial, true, NULL);
+	partial_free(partial);
 }
 
 static int
@@ -168,6 +228,10 @@ partial_finish(struct partial *partial, mode_t mode, int64_t mtime_ns, struct er
 		return rc;
 	if (fsync(partial->data_fd) < 0)
 		return break_partial(partial, error_errno(err, "cannot sync the file"));
+	/* It is out of our hands: if it comes back, it is read. */
+	partial->is_published = true;
+	if (partial->count > 0)
+		(void)have_drop_bits(&partial->have, NULL);
 	return P2P_OK;
 }
 

@@ -22,6 +22,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +35,9 @@
 
 enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, READ };
 
-struct transport_request {
-	struct lane_exchange exchange; /* first: the lane knows only this */
+struct request {
+	struct transport_request head;	/* first: others know only this */
+	struct lane_exchange exchange;	/* the lane knows only this */
 	struct rest_client *client;
 	struct lane *lane;
 	enum verb verb;
@@ -59,8 +61,8 @@ struct transport_request {
 	struct transport_sink sink;
 	uint64_t *outstanding; /* of its lane */
 
-	struct transport_request *next, *prev; /* all that live; mind */
-	struct transport_request *next_ended;
+	struct request *next, *prev; /* all that live; mind */
+	struct request *next_ended;
 };
 
 struct rest_client {
@@ -72,11 +74,17 @@ struct rest_client {
 	unsigned lane_count;
 	struct lane *lanes[REST_CLIENT_LANES_MAX];
 	uint64_t outstanding[REST_CLIENT_LANES_MAX]; /* bytes that reads still want; mind */
-	struct transport_request *live;
+	struct request *live;
 
 	pthread_mutex_t mu; /* guards what follows */
-	struct transport_request *ended, **ended_tail;
+	struct request *ended, **ended_tail;
 };
+
+static struct request *
+request_of(struct lane_exchange *exchange)
+{
+	return (struct request *)((char *)exchange - offsetof(struct request, exchange));
+}
 
 static struct rest_client *
 client_of(struct transport *transport)
@@ -90,7 +98,7 @@ client_of(struct transport *transport)
 /* Ended requests, from a lane to the mind. */
 
 static void
-tell(struct transport_request *request)
+tell(struct request *request)
 {
 	const struct error *err = &request->exchange.error;
 	int code = err->code;
@@ -125,7 +133,7 @@ tell(struct transport_request *request)
 }
 
 static void
-request_free(struct transport_request *request)
+request_free(struct request *request)
 {
 	change_page_free(request->page);
 	free(request->known);
@@ -136,7 +144,7 @@ request_free(struct transport_request *request)
 }
 
 static void
-conclude(struct rest_client *client, struct transport_request *request)
+conclude(struct rest_client *client, struct request *request)
 {
 	if (request->prev != NULL)
 		request->prev->next = request->next;
@@ -160,12 +168,12 @@ conclude_ended(void *arg)
 	struct rest_client *client = arg;
 
 	pthread_mutex_lock(&client->mu);
-	struct transport_request *list = client->ended;
+	struct request *list = client->ended;
 	client->ended = NULL;
 	client->ended_tail = &client->ended;
 	pthread_mutex_unlock(&client->mu);
 
-	for (struct transport_request *next; list != NULL; list = next) {
+	for (struct request *next; list != NULL; list = next) {
 		next = list->next_ended;
 		conclude(client, list);
 	}
@@ -173,7 +181,7 @@ conclude_ended(void *arg)
 
 /* Any thread: the mind shall conclude it. */
 static void
-hand_back(struct transport_request *request)
+hand_back(struct request *request)
 {
 	struct rest_client *client = request->client;
 
@@ -214,7 +222,7 @@ take_refusal(struct lane_exchange *exchange)
 }
 
 static int
-take_greeting(struct transport_request *request, const char *data, size_t len, struct error *err)
+take_greeting(struct request *request, const char *data, size_t len, struct error *err)
 {
 	int code = wire_register_answer_parse(data, len, &request->theirs, &request->known,
 					      &request->known_count, err);
@@ -227,7 +235,7 @@ take_greeting(struct transport_request *request, const char *data, size_t len, s
 }
 
 static int
-take_answer(struct transport_request *request, struct error *err)
+take_answer(struct request *request, struct error *err)
 {
 	const struct buf *answer = &request->exchange.answer;
 	const char *data = answer->data != NULL ? answer->data : "";
@@ -257,7 +265,7 @@ take_answer(struct transport_request *request, struct error *err)
 static void
 on_ended(struct lane_exchange *exchange)
 {
-	struct transport_request *request = (struct transport_request *)exchange;
+	struct request *request = request_of(exchange);
 	struct error why = { .code = P2P_OK };
 
 	if (exchange->error.code == P2P_OK && exchange->status / 100 != 2)
@@ -291,7 +299,7 @@ is_our_etag(const struct lane_exchange *exchange, const struct content_id *conte
 static int
 accept_read(struct lane_exchange *exchange)
 {
-	struct transport_request *request = (struct transport_request *)exchange;
+	struct request *request = request_of(exchange);
 	uint64_t size = request->content.size_bytes;
 	char range[96], length[24];
 
@@ -314,7 +322,7 @@ accept_read(struct lane_exchange *exchange)
 static int
 feed_read(struct lane_exchange *exchange, const void *data, size_t len)
 {
-	struct transport_request *request = (struct transport_request *)exchange;
+	struct request *request = request_of(exchange);
 
 	if (len > request->len - request->received)
 		return error_set(&exchange->error, P2P_BAD_ANSWER,
@@ -341,13 +349,14 @@ static const struct lane_ops read_ops = { .accept = accept_read,
 					  .feed = feed_read,
 					  .ended = on_ended };
 
-static struct transport_request *
+static struct request *
 new_request(struct rest_client *client, enum verb verb, const char *method, const char *address,
 	    const char *path, void *arg)
 {
-	struct transport_request *request = mem_zero(1, sizeof(*request));
+	struct request *request = mem_zero(1, sizeof(*request));
 
 	assert(node_address_check(address, NULL) == P2P_OK);
+	request->head.wire = &client->transport;
 	request->client = client;
 	request->verb = verb;
 	request->arg = arg;
@@ -370,18 +379,18 @@ new_request(struct rest_client *client, enum verb verb, const char *method, cons
 }
 
 static struct transport_request *
-start(struct transport_request *request)
+start(struct request *request)
 {
 	struct rest_client *client = request->client;
 
 	if (!client->is_ending) {
 		lane_start(request->lane, &request->exchange);
-		return request;
+		return &request->head;
 	}
 	error_set(&request->exchange.error, P2P_SHUTTING_DOWN, "%s: this peer is stopping",
 		  request->address);
 	hand_back(request);
-	return request;
+	return &request->head;
 }
 
 static struct transport_request *
@@ -389,7 +398,7 @@ greet(struct transport *transport, const char *address, const struct node_record
       transport_greet_fn fn, void *arg)
 {
 	struct rest_client *client = client_of(transport);
-	struct transport_request *request =
+	struct request *request =
 	    new_request(client, GREET, "POST", address, "/v1/peers", arg);
 
 	request->fn.greet = fn;
@@ -406,7 +415,7 @@ leave(struct transport *transport, const char *address, const char *self, transp
 
 	assert(digest_is_base32(self));
 	snprintf(path, sizeof(path), "/v1/peers/%s", self);
-	struct transport_request *request =
+	struct request *request =
 	    new_request(client, LEAVE, "DELETE", address, path, arg);
 	request->fn.done = fn;
 	return start(request);
@@ -417,7 +426,7 @@ notify(struct transport *transport, const char *address, const struct notice *no
        transport_done_fn fn, void *arg)
 {
 	struct rest_client *client = client_of(transport);
-	struct transport_request *request =
+	struct request *request =
 	    new_request(client, NOTIFY, "POST", address, "/v1/notices", arg);
 
 	request->fn.done = fn;
@@ -436,7 +445,7 @@ pull(struct transport *transport, const char *address, const char *peer, uint64_
 	snprintf(path, sizeof(path),
 		 "/v1/catalog?peer=%s&epoch=%" PRIu64 "&since=%" PRIu64 "&limit=%u", peer, epoch,
 		 since, limit);
-	struct transport_request *request = new_request(client, PULL, "GET", address, path, arg);
+	struct request *request = new_request(client, PULL, "GET", address, path, arg);
 	request->fn.pull = fn;
 	return start(request);
 }
@@ -453,7 +462,7 @@ layer(struct transport *transport, const char *address, const struct content_id 
 	digest_hex(&content->root, hex);
 	snprintf(path, sizeof(path), "/v1/contents/%s/layer?size=%" PRIu64 "&piece=%u", hex,
 		 content->size_bytes, piece_bytes);
-	struct transport_request *request = new_request(client, LAYER, "GET", address, path, arg);
+	struct request *request = new_request(client, LAYER, "GET", address, path, arg);
 	request->fn.layer = fn;
 	request->node_count = (size_t)count;
 	request->exchange.answer_max = (size_t)count * sizeof(struct digest);
@@ -483,7 +492,7 @@ read_bytes(struct transport *transport, const char *address, const struct conten
 	assert(len > 0 && offset < content->size_bytes && len <= content->size_bytes - offset);
 	digest_hex(&content->root, hex);
 	snprintf(path, sizeof(path), "/v1/contents/%s?size=%" PRIu64, hex, content->size_bytes);
-	struct transport_request *request = new_request(client, READ, "GET", address, path, arg);
+	struct request *request = new_request(client, READ, "GET", address, path, arg);
 
 	request->fn.done = fn;
 	request->content = *content;
@@ -503,8 +512,10 @@ read_bytes(struct transport *transport, const char *address, const struct conten
 }
 
 static void
-cancel(struct transport_request *request)
+cancel(struct transport_request *head)
 {
+	struct request *request = (struct request *)head;
+
 	assert(loop_is_mine(request->client->loop));
 	if (request->is_cancelled)
 		return;

@@ -18,7 +18,11 @@
 #include "node.h"
 
 struct transport;
-struct transport_request;
+
+/* What a request of every wire begins with. */
+struct transport_request {
+	struct transport *wire;
+};
 
 typedef void	(*transport_done_fn)(void *arg, int code, const struct error *err);
 

@@ -417,6 +417,162 @@ START_TEST(test_a_resume_reads_nothing_and_needs_no_layer)
 }
 END_TEST
 
+/* Somebody writes a wrong byte into the data file, and may give it its old mtime again. */
+static void
+edit(uint64_t offset, bool keeps_mtime)
+{
+	struct stat st;
+	unsigned char byte;
+	int fd = open_raw(".data", O_RDWR);
+
+	ck_assert_int_eq(0, fstat(fd, &st));
+	ck_assert_int_eq(1, pread(fd, &byte, 1, (off_t)offset));
+	byte ^= 1;
+	ck_assert_int_eq(1, pwrite(fd, &byte, 1, (off_t)offset));
+	struct timespec times[2] = { st.st_atim, st.st_mtim };
+	if (keeps_mtime)
+		ck_assert_int_eq(0, futimens(fd, times));
+	close(fd);
+}
+
+START_TEST(test_a_closed_partial_that_is_untouched_is_resumed_without_reading)
+{
+	uint64_t read_bytes;
+
+	use_content((3 << 20) + 5);
+	struct partial *partial = open_new();
+	feed(partial, 3, 9, 16384);
+	ck_assert_int_eq(P2P_OK, partial_sync(partial, &err));
+	feed(partial, 20, 2, 16384); /* the close syncs it */
+	/* The first half of a piece that never ends. */
+	struct partial_sink *sink = partial_sink_new(partial, 40, 1);
+	ck_assert_int_eq(P2P_OK, partial_sink_feed(sink, data, piece_bytes / 2, &err));
+	partial_sink_end(sink, NULL, NULL);
+	partial_close(partial);
+	for (uint64_t round = 0; round < 6; round++) {
+		partial = open_loaded(&read_bytes);
+		ck_assert_uint_eq(0, read_bytes);
+		ck_assert(partial_has_layer(partial));
+		ck_assert_uint_eq(11 + round / 2, check_claims(partial));
+		if (round % 2 == 1)
+			feed(partial, 30 + round / 2, 1, 16384);
+		partial_close(partial);
+	}
+}
+END_TEST
+
+START_TEST(test_a_closed_partial_that_was_edited_is_read_again_and_loses_the_wrong_piece)
+{
+	uint64_t read_bytes;
+
+	use_content(40 * 65536 + 1);
+	struct partial *partial = open_new();
+	feed(partial, 3, 9, 16384);
+	partial_close(partial);
+	edit(5 * 65536 + 77, _i == 1);
+	/* Even if the first look is followed by a crash, the second is not deceived. */
+	for (int round = 0; round < 2; round++) {
+		partial = open_loaded(&read_bytes);
+		ck_assert_uint_ge(read_bytes, 9 * 65536);
+		ck_assert_uint_le(read_bytes, 13 * 65536); /* holes are not read */
+		ck_assert_uint_eq(8, check_claims(partial));
+		ck_assert(!partial_has(partial, 5));
+		partial_free(partial);
+	}
+	partial = open_loaded(&read_bytes);
+	ck_assert_uint_eq(1, feed(partial, 5, 1, 16384));
+	partial_close(partial);
+	partial = open_loaded(&read_bytes);
+	ck_assert_uint_eq(0, read_bytes);
+	ck_assert_uint_eq(9, check_claims(partial));
+	partial_discard(partial);
+}
+END_TEST
+
+START_TEST(test_a_kill_keeps_what_is_proven_though_the_file_has_other_times)
+{
+	uint64_t read_bytes;
+
+	use_content(40 * 65536 + 1);
+	struct partial *partial = open_new();
+	feed(partial, 3, 9, 16384);
+	partial_close(partial);
+	for (uint64_t round = 0; round < 4; round++) {
+		partial = open_loaded(&read_bytes);
+		ck_assert_uint_eq(0, read_bytes);
+		ck_assert_uint_eq(round < 2 ? 9 : 10, check_claims(partial));
+		if (round == 1) {
+			feed(partial, 12, 1, 16384);
+			ck_assert_int_eq(P2P_OK, partial_sync(partial, &err));
+		}
+		feed(partial, 20 + round, 1, 16384); /* moves the times, and is not recorded */
+		partial_free(partial);
+	}
+}
+END_TEST
+
+START_TEST(test_a_stamp_of_an_earlier_close_tells_nothing)
+{
+	unsigned char stamp[88];
+	uint64_t read_bytes;
+	struct stat st;
+
+	use_content(40 * 65536 + 1);
+	struct partial *partial = open_new();
+	feed(partial, 3, 9, 16384);
+	partial_close(partial);
+	int fd = open_raw(".have", O_RDWR);
+	ck_assert_int_eq(0, fstat(fd, &st));
+	off_t at = st.st_size - (off_t)sizeof(stamp);
+	ck_assert_int_eq(sizeof(stamp), pread(fd, stamp, sizeof(stamp), at));
+	partial = open_loaded(&read_bytes);
+	feed(partial, 20, 1, 16384);
+	ck_assert_int_eq(P2P_OK, partial_sync(partial, &err));
+	partial_free(partial);
+	/* As if the power had gone, and the disk had never heard that it was cut off. */
+	ck_assert_int_eq(0, fstat(fd, &st));
+	ck_assert_int_le(st.st_size, at);
+	ck_assert_int_eq(sizeof(stamp), pwrite(fd, stamp, sizeof(stamp), at));
+	close(fd);
+	partial = open_loaded(&read_bytes);
+	ck_assert_uint_eq(0, read_bytes);
+	ck_assert_uint_eq(10, check_claims(partial));
+	partial_discard(partial);
+}
+END_TEST
+
+START_TEST(test_a_have_file_of_an_older_version_is_not_believed)
+{
+	uint64_t read_bytes;
+	struct digest digest;
+
+	use_content(40 * 65536 + 1);
+	struct partial *partial = open_new();
+	feed(partial, 3, 9, 16384);
+	partial_close(partial);
+	size_t len = 112 + count * sizeof(struct digest), slot_len = 72 + (count + 7) / 8;
+	unsigned char *file = mem_zero(2, 4096);
+	int fd = open_raw(".have", O_RDWR);
+	ck_assert_int_ge(pread(fd, file, 8192, 0), 4096 + (ssize_t)slot_len);
+	/* Whole and right in all else. */
+	file[40] = 1;
+	hasher_digest(hasher_mine(), file + 32, len - 32, &digest);
+	memcpy(file, &digest, sizeof(digest));
+	memcpy(file + 4096 + 32, &digest, sizeof(digest));
+	hasher_digest(hasher_mine(), file + 4096 + 32, slot_len - 32, &digest);
+	memcpy(file + 4096, &digest, sizeof(digest));
+	ck_assert_int_eq(8192, pwrite(fd, file, 8192, 0));
+	close(fd);
+	free(file);
+	partial = partial_open_share(store, &id, &err);
+	ck_assert_int_eq(P2P_OK, partial_set_layer(partial, layer, count, &err));
+	ck_assert_int_eq(P2P_OK, partial_load(partial, &read_bytes, &err));
+	ck_assert_uint_ge(read_bytes, 9 * 65536);
+	ck_assert_uint_eq(9, check_claims(partial));
+	partial_discard(partial);
+}
+END_TEST
+
 START_TEST(test_a_damaged_have_file_is_ignored_and_the_bytes_are_verified_again)
 {
 	uint64_t read_bytes;
@@ -649,10 +805,37 @@ START_TEST(test_a_foreign_partial_resumes_finishes_and_is_emptied_when_discarded
 	ck_assert_int_eq(1, st.st_mtim.tv_sec);
 	struct partial *partial = open_foreign(&fd);
 	ck_assert_int_eq(P2P_OK, partial_load(partial, &read_bytes, &err));
+	/* Its owner may have done anything to it since it was finished. */
+	ck_assert_uint_eq(size, read_bytes);
 	ck_assert_uint_eq(count, check_claims(partial));
 	partial_discard(partial);
 	ck_assert_int_eq(0, fstatat(store_root_fd(store), "u.part", &st, 0));
 	ck_assert_int_eq(0, st.st_size);
+}
+END_TEST
+
+START_TEST(test_a_foreign_partial_that_was_edited_after_its_close_is_read_again)
+{
+	uint64_t read_bytes;
+	int fd;
+
+	use_content(10 * 65536);
+	for (int round = 0; round < 3; round++) {
+		struct partial *partial = open_foreign(&fd);
+		ck_assert_int_eq(P2P_OK, partial_load(partial, &read_bytes, &err));
+		ck_assert_uint_eq(round == 2 ? 5 * 65536 : 0, read_bytes);
+		ck_assert_uint_eq(round == 0 ? 0 : round == 1 ? 5 : 4, check_claims(partial));
+		if (round == 0) {
+			ck_assert_int_eq(P2P_OK, partial_set_layer(partial, layer, count, &err));
+			feed(partial, 0, 5, 16384);
+		}
+		partial_close(partial);
+		if (round == 1) {
+			fd = openat(store_root_fd(store), "u.part", O_RDWR);
+			ck_assert_int_eq(5, pwrite(fd, "wrong", 5, 100000));
+			close(fd);
+		}
+	}
 }
 END_TEST
 
@@ -698,7 +881,7 @@ START_TEST(test_a_failed_sync_is_never_taken_for_done)
 	ck_assert_int_eq(fd, dup2(saved, fd));
 	ck_assert_int_eq(P2P_IO, partial_sync(partial, &err));
 	ck_assert_int_eq(P2P_IO, partial_finish(partial, 0644, 0, &err));
-	partial_free(partial);
+	partial_close(partial);
 	close(saved);
 	close(ends[0]);
 	close(ends[1]);
@@ -916,6 +1099,13 @@ main(void)
 	tcase_add_test(all, test_bytes_past_the_end_are_bad_and_a_cut_run_keeps_its_whole_pieces);
 	tcase_add_test(all, test_several_sinks_at_once_while_others_read_and_sync);
 	tcase_add_test(all, test_a_resume_reads_nothing_and_needs_no_layer);
+	tcase_add_test(all, test_a_closed_partial_that_is_untouched_is_resumed_without_reading);
+	tcase_add_loop_test(
+	    all, test_a_closed_partial_that_was_edited_is_read_again_and_loses_the_wrong_piece, 0,
+	    2);
+	tcase_add_test(all, test_a_kill_keeps_what_is_proven_though_the_file_has_other_times);
+	tcase_add_test(all, test_a_stamp_of_an_earlier_close_tells_nothing);
+	tcase_add_test(all, test_a_have_file_of_an_older_version_is_not_believed);
 	tcase_add_test(all, test_a_damaged_have_file_is_ignored_and_the_bytes_are_verified_again);
 	tcase_add_test(all, test_without_a_have_file_and_without_a_layer_the_bytes_are_dropped);
 	tcase_add_test(all, test_a_data_file_that_was_cut_or_exchanged_is_not_believed);
@@ -924,6 +1114,7 @@ main(void)
 	tcase_add_test(all, test_one_content_is_open_once_at_a_time);
 	tcase_add_test(all, test_a_taken_name_is_never_overwritten_unless_asked_for);
 	tcase_add_test(all, test_a_foreign_partial_resumes_finishes_and_is_emptied_when_discarded);
+	tcase_add_test(all, test_a_foreign_partial_that_was_edited_after_its_close_is_read_again);
 	tcase_add_test(all, test_foreign_descriptors_that_cannot_do_are_refused_and_closed);
 	tcase_add_test(all, test_a_failed_sync_is_never_taken_for_done);
 	tcase_add_loop_test(all, test_an_anonymous_partial_streams_through_and_gives_its_space_back,

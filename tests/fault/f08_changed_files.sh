@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # f08 - files that change behind the daemon's back: one that is served is rewritten, cut or replaced; the files of an
-# unfinished fetch are damaged while the daemon is down; the final name is taken meanwhile.  No wrong byte ever gets a name.
-#
-# BAD_DATA=1: also proven bytes of the unfinished file itself, which the daemon takes for its own and does not read again.
+# unfinished fetch are damaged while the daemon is down, proven bytes among them; the final name is taken meanwhile.  No
+# wrong byte ever gets a name.
 # shellcheck disable=SC2016,SC2317 # eval expands late; functions are called by ok
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -84,7 +83,7 @@ no_have() { rm "$(have)"; }
 no_data() { rm "$(data)"; }
 bad_data() { printf 'wrong' | dd of="$(data)" bs=1 seek=20000 conv=notrunc status=none; }
 short_data() { truncate -s 100000 "$(data)"; }
-for damage in garbage_have empty_have half_have huge_have all_ones no_have no_data short_data ${BAD_DATA:+bad_data}; do
+for damage in garbage_have empty_have half_have huge_have all_ones no_have no_data short_data bad_data; do
 	begin
 	ok "$damage: it stops under way" peer_stop b
 	$damage

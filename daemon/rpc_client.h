@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rpc_client.h - the transport over gRPC: the C core.
+ *
+ * One thread carries all small calls; up to `lanes` further threads carry file bytes, each with a completion queue and channels
+ * of its own, so that verifying (which the sinks do inline, while the bytes are hot) uses more than one core, and a slow
+ * disk behind a sink delays no greeting.  Addresses are grpc://host:port.  No proxy.
+ */
+#ifndef P2PD_RPC_CLIENT_H
+#define P2PD_RPC_CLIENT_H
+
+#include <stdbool.h>
+
+#include "loop.h"
+#include "pool.h"
+#include "transport.h"
+
+#define RPC_CLIENT_LANES_MAX	8
+
+/* Deadlines; at first those of transport.h. */
+struct rpc_client_limits {
+	unsigned connect_ms;		/* until a connection stands */
+	unsigned answer_ms;		/* of a small request in all */
+	unsigned stall_ms;		/* read: ends after so long below stall_bps */
+	unsigned stall_bps;		/* bytes per second */
+};
+
+/* lanes 1 to 8.  The pool resolves names.  Gives a transport; NULL and err.  Threads start with the first request: who speaks no
+ * gRPC pays nothing. */
+struct transport *rpc_client_new(struct loop *loop, struct pool *pool, unsigned lanes, struct error *err);
+/* Mind.  Before the first request. */
+void		 rpc_client_limit(struct transport *transport, const struct rpc_client_limits *limits);
+/* As rest_client_refuse_private(). */
+void		 rpc_client_refuse_private(struct transport *transport, bool refuse);
+/* Mind.  Ends every request (their done functions are called, with P2P_SHUTTING_DOWN, before this returns) and joins the threads. */
+void		 rpc_client_free(struct transport *transport);
+
+#endif
