@@ -81,9 +81,19 @@ huge_have() { truncate -s 1G "$(have)"; }
 all_ones() { printf '\xff\xff\xff\xff\xff\xff\xff\xff' | dd of="$(have)" bs=1 seek=$(($(stat -c %s "$(have)") / 2)) conv=notrunc status=none; }
 no_have() { rm "$(have)"; }
 no_data() { rm "$(data)"; }
-bad_data() { printf 'wrong' | dd of="$(data)" bs=1 seek=20000 conv=notrunc status=none; }
+# In every piece, so that a proven one is hit.
+bad_data() {
+	for ((at = 20000; at < size; at += 65536)); do
+		printf 'wrong' | dd of="$(data)" bs=1 seek="$at" conv=notrunc status=none
+	done
+}
+bad_in_secret() {
+	touch -r "$(data)" "$TMP/time"
+	bad_data
+	touch -r "$TMP/time" "$(data)"
+}
 short_data() { truncate -s 100000 "$(data)"; }
-for damage in garbage_have empty_have half_have huge_have all_ones no_have no_data short_data bad_data; do
+for damage in garbage_have empty_have half_have huge_have all_ones no_have no_data short_data bad_data bad_in_secret; do
 	begin
 	ok "$damage: it stops under way" peer_stop b
 	$damage

@@ -5,12 +5,13 @@
  * The input is one byte that chooses, then the have file.  The content is fixed: five pieces, of
  * which the data file holds the first two rightly.  Chosen by bits: 1, the caller knows the layer
  * before; 2, the device and inode in the header are made those of the data file; 4, the digests are
- * made right, so that what lies behind them is reached; 8, the data file has another length.
+ * made right, so that what lies behind them is reached; 8, the data file has another length; 16, the times in the
+ * stamp are made those of the data file; 32, the first of the two loads ends with a close in order.
  *
  * Held: no crash; no bit outside of the content; a count that agrees with the bits; and, unless the
  * digests were made right, only pieces that are really there, since a forged record cannot be told
- * from a true one. Each load is followed by a sync and a second load, which must agree with the
- * first and read nothing.
+ * from a true one.  Each load is followed by a sync or a close, and a second load, which must agree
+ * with the first and read nothing.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,9 @@
 #define HEADER      (112 + PIECES * 32) /* bytes; the form is told in partial_have.c */
 #define SLOT_AT     4096u
 #define SLOT        73u /* bytes */
-#define FILE_BYTES  (2 * SLOT_AT + SLOT)
+#define STAMP_AT    (3 * SLOT_AT)
+#define STAMP       88u /* bytes */
+#define FILE_BYTES  (STAMP_AT + STAMP)
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);
 
@@ -75,12 +78,20 @@ repair(unsigned char *file, int choice, int data_fd)
 		uint64_t ids[2] = { st.st_dev, st.st_ino };
 		memcpy(file + 96, ids, sizeof(ids));
 	}
+	if (choice & 16) {
+		struct file_sig sig;
+		file_sig_of(&st, &sig);
+		int64_t times[2] = { sig.mtime_ns, sig.ctime_ns };
+		memcpy(file + STAMP_AT + 72, times, sizeof(times));
+	}
 	if (choice & 4) {
 		seal(file, HEADER);
 		for (unsigned i = 1; i <= 2; i++) {
 			memcpy(file + i * SLOT_AT + 32, file, 32);
 			seal(file + i * SLOT_AT, SLOT);
 		}
+		memcpy(file + STAMP_AT + 32, file, 32);
+		seal(file + STAMP_AT, STAMP);
 	}
 }
 
@@ -117,8 +128,12 @@ load_once(int data_fd, int have_fd, int choice, bool is_second)
 	check(partial, (choice & 4) != 0);
 	if (is_second && partial_has_layer(partial))
 		require(read_bytes == 0);
-	require(partial_sync(partial, NULL) == P2P_OK);
 	partial_bits(partial, &bits);
+	if ((choice & 32) && !is_second) {
+		partial_close(partial);
+		return bits;
+	}
+	require(partial_sync(partial, NULL) == P2P_OK);
 	partial_free(partial);
 	return bits;
 }
@@ -132,7 +147,7 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t len)
 		make_content();
 	if (len == 0)
 		return 0;
-	int choice = input[0] & 15;
+	int choice = input[0] & 63;
 	int data_fd = memfd_create("data", MFD_CLOEXEC),
 	    have_fd = memfd_create("have", MFD_CLOEXEC);
 	require(data_fd >= 0 && have_fd >= 0);
@@ -141,7 +156,7 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t len)
 	size_t have_len = len - 1 < FILE_BYTES ? len - 1 : FILE_BYTES;
 	memset(file, 0, sizeof(file));
 	memcpy(file, input + 1, have_len);
-	if (choice & 6) {
+	if (choice & 22) {
 		repair(file, choice, data_fd);
 		have_len = FILE_BYTES;
 	}
