@@ -4,8 +4,8 @@
  *
  * Each verb makes one request, gives it to a lane (rest_client_lane.c, where curl lives), and is
  * answered on the lane's thread: that is where JSON is parsed and file bytes go to the sink, so
- * that the mind only sees finished things.  An ended request is put in a list and the mind is rung;
- * it calls done and frees.
+ * that the mind only sees finished things.  An ended request is handed back (transport_ended.h), and
+ * the mind calls done and frees.
  *
  * A request is the mind's, but for its exchange, which is the lane's until ended.  Cancelling
  * marks; whatever the exchange came to meanwhile, done then says P2P_CANCELLED.
@@ -21,7 +21,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,13 +30,14 @@
 #include "merkle.h"
 #include "metrics.h"
 #include "rest_client_lane.h"
+#include "transport_ended.h"
 #include "wire_json.h"
 
 enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, READ };
 
 struct request {
-	struct transport_request head;	/* first: others know only this */
-	struct lane_exchange exchange;	/* the lane knows only this */
+	struct transport_request head; /* first: others know only this */
+	struct lane_exchange exchange; /* the lane knows only this */
 	struct rest_client *client;
 	struct lane *lane;
 	enum verb verb;
@@ -61,8 +61,7 @@ struct request {
 	struct transport_sink sink;
 	uint64_t *outstanding; /* of its lane */
 
-	struct request *next, *prev; /* all that live; mind */
-	struct request *next_ended;
+	struct transport_turn turn;
 };
 
 struct rest_client {
@@ -74,10 +73,7 @@ struct rest_client {
 	unsigned lane_count;
 	struct lane *lanes[REST_CLIENT_LANES_MAX];
 	uint64_t outstanding[REST_CLIENT_LANES_MAX]; /* bytes that reads still want; mind */
-	struct request *live;
-
-	pthread_mutex_t mu; /* guards what follows */
-	struct request *ended, **ended_tail;
+	struct transport_ended ended;
 };
 
 static struct request *
@@ -144,14 +140,11 @@ request_free(struct request *request)
 }
 
 static void
-conclude(struct rest_client *client, struct request *request)
+conclude(void *arg, struct transport_turn *turn)
 {
-	if (request->prev != NULL)
-		request->prev->next = request->next;
-	else
-		client->live = request->next;
-	if (request->next != NULL)
-		request->next->prev = request->prev;
+	struct request *request = (struct request *)((char *)turn - offsetof(struct request, turn));
+
+	(void)arg;
 	if (request->outstanding != NULL)
 		*request->outstanding -= request->len;
 	if (request->is_cancelled)
@@ -161,38 +154,11 @@ conclude(struct rest_client *client, struct request *request)
 	request_free(request);
 }
 
-/* Mind. */
-static void
-conclude_ended(void *arg)
-{
-	struct rest_client *client = arg;
-
-	pthread_mutex_lock(&client->mu);
-	struct request *list = client->ended;
-	client->ended = NULL;
-	client->ended_tail = &client->ended;
-	pthread_mutex_unlock(&client->mu);
-
-	for (struct request *next; list != NULL; list = next) {
-		next = list->next_ended;
-		conclude(client, list);
-	}
-}
-
 /* Any thread: the mind shall conclude it. */
 static void
 hand_back(struct request *request)
 {
-	struct rest_client *client = request->client;
-
-	pthread_mutex_lock(&client->mu);
-	bool was_empty = client->ended == NULL;
-	*client->ended_tail = request;
-	client->ended_tail = &request->next_ended;
-	/* Posted inside, so that rest_client_free()'s own last post comes later. */
-	if (was_empty)
-		loop_post(client->loop, conclude_ended, client);
-	pthread_mutex_unlock(&client->mu);
+	transport_ended_hand_back(&request->client->ended, &request->turn);
 }
 
 /* Answers; a lane's thread. */
@@ -371,10 +337,7 @@ new_request(struct rest_client *client, enum verb verb, const char *method, cons
 			    .total_ms = client->limits.answer_ms },
 		.refuse_private = client->refuse_private,
 	};
-	request->next = client->live;
-	if (client->live != NULL)
-		client->live->prev = request;
-	client->live = request;
+	transport_ended_add(&client->ended, &request->turn);
 	return request;
 }
 
@@ -398,8 +361,7 @@ greet(struct transport *transport, const char *address, const struct node_record
       transport_greet_fn fn, void *arg)
 {
 	struct rest_client *client = client_of(transport);
-	struct request *request =
-	    new_request(client, GREET, "POST", address, "/v1/peers", arg);
+	struct request *request = new_request(client, GREET, "POST", address, "/v1/peers", arg);
 
 	request->fn.greet = fn;
 	request->exchange.body = wire_register_request(mine);
@@ -415,8 +377,7 @@ leave(struct transport *transport, const char *address, const char *self, transp
 
 	assert(digest_is_base32(self));
 	snprintf(path, sizeof(path), "/v1/peers/%s", self);
-	struct request *request =
-	    new_request(client, LEAVE, "DELETE", address, path, arg);
+	struct request *request = new_request(client, LEAVE, "DELETE", address, path, arg);
 	request->fn.done = fn;
 	return start(request);
 }
@@ -426,8 +387,7 @@ notify(struct transport *transport, const char *address, const struct notice *no
        transport_done_fn fn, void *arg)
 {
 	struct rest_client *client = client_of(transport);
-	struct request *request =
-	    new_request(client, NOTIFY, "POST", address, "/v1/notices", arg);
+	struct request *request = new_request(client, NOTIFY, "POST", address, "/v1/notices", arg);
 
 	request->fn.done = fn;
 	request->exchange.body = wire_notice(notice);
@@ -551,7 +511,7 @@ free_client(void *arg)
 {
 	struct rest_client *client = arg;
 
-	pthread_mutex_destroy(&client->mu);
+	transport_ended_fini(&client->ended);
 	free(client);
 }
 
@@ -569,8 +529,7 @@ rest_client_new(struct loop *loop, unsigned lanes, struct error *err)
 		.stall_ms = TRANSPORT_STALL_MS,
 		.stall_bps = TRANSPORT_STALL_BPS,
 	};
-	client->ended_tail = &client->ended;
-	pthread_mutex_init(&client->mu, NULL);
+	transport_ended_init(&client->ended, loop, conclude, client);
 	client->small = lane_new(err);
 	if (client->small == NULL)
 		goto fail;
@@ -607,8 +566,6 @@ rest_client_free(struct transport *transport)
 
 	client->is_ending = true;
 	free_lanes(client);
-	/* What a done function starts now comes back at once. */
-	while (client->live != NULL)
-		conclude_ended(client);
+	transport_ended_conclude_all(&client->ended);
 	loop_post(client->loop, free_client, client);
 }

@@ -12,9 +12,8 @@
  * the kernel.
  *
  * Stalls are measured here and not by CURLOPT_LOW_SPEED_*: curl averages over about 5 s, in whole
- * seconds, and counts the time that a sink spends on its disk against the peer.  We compare the
- * bytes of two half windows in a row with the limit, on a clock that stands still while callbacks
- * run.  A stall is found 1 to 1.5 windows after the last byte.
+ * seconds, and counts the time that a sink spends on its disk against the peer.  Our clock stands
+ * still while callbacks run.
  *
  * Header bytes are counted because curl keeps every header for curl_easy_header() and 7.88 knows no
  * limit for their sum.
@@ -25,8 +24,6 @@
 
 #include <assert.h>
 #include <curl/curl.h>
-#include <limits.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -34,6 +31,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "address_guard.h"
 #include "clock.h"
 #include "mem.h"
 
@@ -68,41 +66,13 @@ idle_clock_ms(const struct lane *lane)
 
 /* Where we may connect to. */
 
-static bool
-is_refused4(uint32_t address, bool refuse_private)
-{
-	if (address >> 24 == 0 || address >> 28 >= 0xe) /* 0/8, multicast and beyond */
-		return true;
-	return refuse_private && (address >> 24 == 127 || address >> 16 == 0xa9fe); /* 169.254/16 */
-}
-
-static bool
-is_refused6(const struct in6_addr *address, bool refuse_private)
-{
-	static const unsigned char nat64[12] = { 0x00, 0x64, 0xff, 0x9b };
-
-	if (IN6_IS_ADDR_UNSPECIFIED(address) || IN6_IS_ADDR_MULTICAST(address))
-		return true;
-	return refuse_private && (IN6_IS_ADDR_LOOPBACK(address) || IN6_IS_ADDR_LINKLOCAL(address) ||
-				  IN6_IS_ADDR_V4MAPPED(address) || IN6_IS_ADDR_V4COMPAT(address) ||
-				  memcmp(address, nat64, sizeof(nat64)) == 0);
-}
-
 static curl_socket_t
 open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
 {
 	const struct lane_exchange *exchange = arg;
-	bool is_refused = true;
 
 	(void)purpose;
-	if (to->family == AF_INET) {
-		const struct sockaddr_in *four = (const void *)&to->addr;
-		is_refused = is_refused4(ntohl(four->sin_addr.s_addr), exchange->refuse_private);
-	} else if (to->family == AF_INET6) {
-		const struct sockaddr_in6 *six = (const void *)&to->addr;
-		is_refused = is_refused6(&six->sin6_addr, exchange->refuse_private);
-	}
-	if (is_refused)
+	if (address_is_refused(&to->addr, exchange->refuse_private))
 		return CURL_SOCKET_BAD;
 	return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 }
@@ -175,7 +145,7 @@ on_body(char *data, size_t one, size_t len, void *arg)
 	code = judge(exchange);
 	if (code != P2P_OK)
 		return CURL_WRITEFUNC_ERROR;
-	exchange->window_bytes += len;
+	transport_stall_count(&exchange->stall, len);
 	if (exchange->status / 100 == 2 && exchange->ops->feed != NULL) {
 		uint64_t begin = clock_ms();
 
@@ -285,7 +255,8 @@ begin(struct lane *lane, struct lane_exchange *exchange)
 		abort(); /* out of memory, as in mem.c */
 	exchange->lane = lane;
 	exchange->easy = easy;
-	exchange->window_ms = idle_clock_ms(lane);
+	transport_stall_begin(&exchange->stall, exchange->limits.stall_ms,
+			      exchange->limits.stall_bps, idle_clock_ms(lane));
 	buf_init(&exchange->answer, exchange->answer_max);
 	exchange->next = lane->active;
 	if (lane->active != NULL)
@@ -351,40 +322,19 @@ reap(struct lane *lane)
 	}
 }
 
-/* Ends it if two half windows in a row were too slow.  Answers the milliseconds until it is to be
- * looked at again. */
-static int
-look_for_stall(struct lane *lane, struct lane_exchange *exchange)
-{
-	uint64_t half_ms = exchange->limits.stall_ms / 2;
-	uint64_t gone_ms = idle_clock_ms(lane) - exchange->window_ms;
-
-	if (gone_ms < half_ms)
-		return (int)(half_ms - gone_ms);
-	uint64_t wanted = (uint64_t)exchange->limits.stall_bps * exchange->limits.stall_ms / 1000;
-	if (exchange->has_before && exchange->before_bytes + exchange->window_bytes < wanted) {
-		fail(lane, exchange, P2P_TIMEOUT, "no or too few bytes came for too long");
-		return INT_MAX;
-	}
-	exchange->has_before = true;
-	exchange->before_bytes = exchange->window_bytes;
-	exchange->window_bytes = 0;
-	exchange->window_ms += gone_ms;
-	return (int)half_ms;
-}
-
+/* Ends what stalled.  Answers the milliseconds until somebody is to be looked at again. */
 static int
 look_for_stalls(struct lane *lane)
 {
-	int next_ms = INT_MAX;
+	int next_ms = TRANSPORT_STALL_NEVER;
 
 	for (struct lane_exchange *exchange = lane->active, *next; exchange != NULL;
 	     exchange = next) {
 		next = exchange->next;
-		if (exchange->limits.stall_ms == 0)
-			continue;
-		int wait_ms = look_for_stall(lane, exchange);
-		if (wait_ms < next_ms)
+		int wait_ms = transport_stall_look(&exchange->stall, idle_clock_ms(lane));
+		if (wait_ms == 0)
+			fail(lane, exchange, P2P_TIMEOUT, "no or too few bytes came for too long");
+		else if (wait_ms < next_ms)
 			next_ms = wait_ms;
 	}
 	return next_ms;

@@ -15,6 +15,7 @@
 
 #include "buf.h"
 #include "error.h"
+#include "transport_stall.h"
 
 struct lane;
 struct lane_exchange;
@@ -58,9 +59,7 @@ struct lane_exchange {
 	struct lane_exchange *next, *prev;
 	bool is_judged;			/* accept() was asked */
 	size_t header_bytes;
-	uint64_t window_ms;		/* begin of the half window that is watched */
-	uint64_t window_bytes, before_bytes;	/* of body in it, and in the one before */
-	bool has_before;		/* there was one before */
+	struct transport_stall stall;
 };
 
 /* NULL and err. */
