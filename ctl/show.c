@@ -385,6 +385,7 @@ add_fetch(struct table *table, const struct record *fetch)
 	table_text(table, record_text(fetch, "to"));
 	table_text(table, record_text(fetch, "what"));
 	table_sentence(table, record_text(fetch, "text"));
+	table_text(table, record_text(fetch, "transport"));
 }
 
 /* All fetches, however many replies they fill. */
@@ -420,7 +421,8 @@ show_fetches(struct ctl *ctl)
 {
 	static const char *const heads[] = { ">FETCH", "STATE", ">DONE",    ">SIZE",
 					     ">RATE",  ">ETA",  ">SOURCES", ">READY",
-					     ">FILES", "TO",    "WHAT",     "WHY" };
+					     ">FILES", "TO",    "WHAT",     "WHY",
+					     "BY" };
 	struct reply reply;
 	struct table table;
 

@@ -29,6 +29,17 @@ clock_ms(void)
 	return (uint64_t)read_ms(CLOCK_MONOTONIC);
 }
 
+uint64_t
+clock_us(void)
+{
+	struct timespec now;
+	int rc = clock_gettime(CLOCK_MONOTONIC, &now);
+
+	assert(rc == 0);
+	(void)rc;
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 int64_t
 clock_wall_ms(void)
 {

@@ -12,6 +12,8 @@
 
 /* Milliseconds since some fixed moment; never goes back. */
 uint64_t	clock_ms(void);
+/* The same in microseconds, for what is measured. */
+uint64_t	clock_us(void);
 /* Milliseconds since 1970-01-01 UTC by the system's wall clock. */
 int64_t		clock_wall_ms(void);
 

@@ -22,6 +22,7 @@
 #define CONFIG_LIST_MAX	64		/* values of one repeated key */
 
 enum config_remote { REMOTE_READ, REMOTE_UPLOAD, REMOTE_ALL };
+enum config_transport { TRANSPORT_AUTO, TRANSPORT_GRPC, TRANSPORT_REST };
 
 struct config_list {
 	size_t count;
@@ -53,8 +54,9 @@ struct config {
 	char *control_socket;
 	char *control_group;		/* may control the daemon; NULL: only its own user and root */
 	/* [network] */
-	struct config_list network_seed;	/* http://host:port; reloadable */
-	struct config_list network_advertise;	/* addresses that others are told, http://host:port */
+	struct config_list network_seed;	/* http://host:port, grpc://host:port; reloadable */
+	struct config_list network_advertise;	/* addresses that others are told, of the same form */
+	enum config_transport network_transport;	/* what fetches go by; reloadable */
 	uint32_t network_heartbeat_s;	/* between two greetings of one peer; reloadable */
 	uint32_t network_forget_s;	/* after which an absent peer is forgotten; reloadable */
 	uint32_t network_connections;	/* data connections to one holder at once, 1 to 8 */

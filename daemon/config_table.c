@@ -118,6 +118,7 @@ union field {
 	bool *yesno;
 	enum log_level *log;
 	enum config_remote *remote;
+	enum config_transport *transport;
 	struct config_list *list;
 };
 
@@ -147,6 +148,8 @@ scalar_size(const struct config_row *row)
 		return sizeof(enum log_level);
 	case KIND_REMOTE:
 		return sizeof(enum config_remote);
+	case KIND_TRANSPORT:
+		return sizeof(enum config_transport);
 	case KIND_YESNO:
 		return sizeof(bool);
 	case KIND_NUMBER:
@@ -292,21 +295,48 @@ set_number(const struct config_row *row, union field field, const char *value)
 	return P2P_OK;
 }
 
+/* Where the value stands in a list of words. */
+static int
+read_word(const char *const *words, size_t count, const char *value, size_t *ret)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(words[i], value) == 0) {
+			*ret = i;
+			return P2P_OK;
+		}
+	return P2P_BAD_REQUEST;
+}
+
 static int
 set_remote(enum config_remote *field, const char *value)
 {
-	static const char *const names[] = {
+	static const char *const words[] = {
 		[REMOTE_READ] = "read",
 		[REMOTE_UPLOAD] = "upload",
 		[REMOTE_ALL] = "all",
 	};
+	size_t at;
+	int code = read_word(words, sizeof(words) / sizeof(words[0]), value, &at);
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(names[i], value) == 0) {
-			*field = (enum config_remote)i;
-			return P2P_OK;
-		}
-	return P2P_BAD_REQUEST;
+	if (code == P2P_OK)
+		*field = (enum config_remote)at;
+	return code;
+}
+
+static int
+set_transport(enum config_transport *field, const char *value)
+{
+	static const char *const words[] = {
+		[TRANSPORT_AUTO] = "auto",
+		[TRANSPORT_GRPC] = "grpc",
+		[TRANSPORT_REST] = "rest",
+	};
+	size_t at;
+	int code = read_word(words, sizeof(words) / sizeof(words[0]), value, &at);
+
+	if (code == P2P_OK)
+		*field = (enum config_transport)at;
+	return code;
 }
 
 /* Gives the item as it is to be kept. */
@@ -364,6 +394,8 @@ config_row_set(const struct config_row *row, struct config *config, const char *
 		return log_level_parse(value, field.log) ? P2P_OK : P2P_BAD_REQUEST;
 	case KIND_REMOTE:
 		return set_remote(field.remote, value);
+	case KIND_TRANSPORT:
+		return set_transport(field.transport, value);
 	case KIND_YESNO:
 		return config_value_yesno(value, field.yesno);
 	case KIND_NUMBER:

@@ -21,7 +21,6 @@
 
 #define HOST_MAX  253 /* bytes of a host's name */
 #define LABEL_MAX 63  /* bytes between two of its dots */
-#define SCHEME    "http://"
 
 struct unit {
 	const char *suffix;
@@ -282,12 +281,15 @@ is_wildcard(const char *host)
 int
 config_value_url(const char *text, char **ret, struct error *err)
 {
+	static const char http[] = "http://", grpc[] = "grpc://";
+	const char *scheme = strncmp(text, grpc, strlen(grpc)) == 0 ? grpc : http;
 	char host[HOST_MAX + 1];
 	uint16_t port;
 
-	if (strncmp(text, SCHEME, strlen(SCHEME)) != 0)
-		return error_set(err, P2P_BAD_REQUEST, "\"%s\" does not begin with " SCHEME, text);
-	char *address = mem_string(text + strlen(SCHEME));
+	if (strncmp(text, scheme, strlen(scheme)) != 0)
+		return error_set(err, P2P_BAD_REQUEST,
+				 "\"%s\" does not begin with http:// or grpc://", text);
+	char *address = mem_string(text + strlen(scheme));
 	size_t len = strlen(address);
 	if (len > 0 && address[len - 1] == '/')
 		address[len - 1] = '\0';
@@ -298,7 +300,7 @@ config_value_url(const char *text, char **ret, struct error *err)
 	if (code == P2P_OK && is_wildcard(host))
 		code = error_set(err, P2P_BAD_REQUEST, "nobody can be reached at %s", host);
 	if (code == P2P_OK)
-		*ret = mem_format(SCHEME "%s", address);
+		*ret = mem_format("%s%s", scheme, address);
 	free(address);
 	return code;
 }

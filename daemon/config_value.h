@@ -26,7 +26,7 @@ int	config_value_millis(const char *text, uint64_t *ret_ms);
 int	config_value_yesno(const char *text, bool *ret);
 /* A host's name (RFC 1123, and `_`) or a literal address; no brackets, no port. */
 int	config_value_host(const char *text, struct error *err);
-/* "http://host:port", a `/` may follow.  Gives it without that (free()). */
+/* "http://host:port" or "grpc://host:port", a `/` may follow.  Gives it without that (free()). */
 int	config_value_url(const char *text, char **ret, struct error *err);
 /* An absolute path without `.` and `..`.  Gives it without needless slashes (free()). */
 int	config_value_path(const char *text, char **ret, struct error *err);

@@ -10,6 +10,7 @@
 
 #include "fetch.h"
 #include "swarm.h"
+#include "wire_choice.h"
 
 #define DOWNLOAD_RUN_BYTES	(4u << 20)	/* asked for at once, at most; a piece at least */
 #define DOWNLOAD_DEPTH		2		/* runs under way for each connection to a holder */
@@ -25,6 +26,7 @@ struct download_means {
 	struct peers *peers;
 	struct transport *transport;
 	struct config *config;
+	struct wire_choice *wires;
 };
 
 struct download;
@@ -63,6 +65,11 @@ struct partial	*download_partial(struct download *download);
 void		 download_window(struct download *download, uint64_t from, uint64_t to);
 /* The peer that is in use now, or NULL. */
 const char	*download_source(const struct download *download);
+/* The wires (WIRE_BIT) by which this peer may be asked: those that it has and [network] transport allows. */
+unsigned	 download_wires(const struct download_means *means, const struct peer_info *peer);
+/* Adds the bytes that came by each wire lately: of one run as many as they were, the more runs ago the less. */
+void		 download_carried(const struct download *download, double carried[WIRE_COUNT]);
+#define DOWNLOAD_CARRIED_FADING	(15.0 / 16)	/* with each run */
 /* A peer came back: look again if that helps. */
 void		 download_peer_here(struct download *download, const char *id);
 

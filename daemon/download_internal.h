@@ -5,6 +5,8 @@
 #ifndef P2PD_DOWNLOAD_INTERNAL_H
 #define P2PD_DOWNLOAD_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "download.h"
 
 #define DOWNLOAD_TICK_MS	200	/* how often progress is looked at while runs are under way */
@@ -16,6 +18,8 @@ struct run {
 	struct swarm_run pieces;
 	char peer[PEER_ID_SIZE];
 	struct partial_sink *sink;
+	struct wire_run wire;		/* by which it goes */
+	atomic_uint_least64_t came_bytes;	/* written by a hand */
 	struct transport_request *request;
 	int sink_code;		/* why the sink ended it; written by a hand, read after done */
 	struct error sink_error;
@@ -35,10 +39,12 @@ struct download {
 	char source[PEER_ID_SIZE];	/* in use, or "" */
 	struct run *runs;		/* under way */
 	struct transport_request *layer_request;	/* under way, or NULL */
+	double carried[WIRE_COUNT];	/* bytes of ended runs, fading */
 	unsigned run_count;
 	unsigned busy;			/* jobs and requests under way */
 	bool is_opening, is_asking_layer, is_asking_holders, is_syncing;
 	bool is_broken;			/* the partial is to be opened anew */
+	bool is_barred;			/* holders were met that may not be asked */
 	bool is_short;			/* the disk had too little room: look before more is asked for */
 	bool is_stopping, is_ended;
 	uint64_t paused_until_ms;	/* nothing is started before */

@@ -5,6 +5,9 @@
  * A run goes to a sink that hashes and writes on the hand that receives it; the mind hears of its end, and judges whose fault
  * it was: a sink that found wrong bytes means that the source lied, a sink that could not write means that our disk has
  * trouble, anything else that the source failed.
+ *
+ * Each request goes by one of the source's wires (wire_choice.h).  Trouble that may be the wire's alone makes the others go by
+ * the source's other wire, and is the source's failure only when none of them is left.  A liar lies on every wire.
  */
 #include "download_internal.h"
 
@@ -38,21 +41,64 @@ source_failed(struct download *download, const char *peer, bool lied)
 		peers_doubt(download->means->peers, peer);
 }
 
+unsigned
+download_wires(const struct download_means *means, const struct peer_info *peer)
+{
+	static const unsigned allowed[] = {
+		[TRANSPORT_AUTO] = WIRE_BIT(WIRE_REST) | WIRE_BIT(WIRE_GRPC),
+		[TRANSPORT_GRPC] = WIRE_BIT(WIRE_GRPC),
+		[TRANSPORT_REST] = WIRE_BIT(WIRE_REST),
+	};
+	unsigned wires = 0;
+	for (enum wire wire = WIRE_REST; wire < WIRE_COUNT; wire++)
+		if (peer->wire_address[wire][0] != '\0')
+			wires |= WIRE_BIT(wire);
+	return wires & allowed[means->config->network_transport];
+}
+
+/* True if the source in use may be asked. */
+static bool
+find_source(struct download *download, struct peer_info *ret_peer)
+{
+	if (!peers_find(download->means->peers, download->source, ret_peer) ||
+	    ret_peer->state == PEER_AWAY)
+		return false;
+	download->is_barred = download_wires(download->means, ret_peer) == 0;
+	return !download->is_barred;
+}
+
+static void
+tell_nobody(struct download *download, bool was_barred)
+{
+	static const char *const barred[] = {
+		[TRANSPORT_AUTO] = "no holder of it has an address at which it can be asked",
+		[TRANSPORT_GRPC] = "no holder of it that can be reached now has a gRPC face, and "
+				   "[network] transport is grpc",
+		[TRANSPORT_REST] = "no holder of it that can be reached now has a REST face, and "
+				   "[network] transport is rest",
+	};
+	if (download->is_barred && !was_barred)
+		download->wait_code = P2P_OK; /* another reason is news, of whatever code */
+	download_tell_waiting(download, P2P_NO_HOLDER,
+	    download->is_barred ? barred[download->means->config->network_transport]
+				: "no holder of it can be reached now");
+}
+
 /* Finds somebody to ask; without, says so and sets the timer for the next look. */
 bool
 download_choose_source(struct download *download, struct peer_info *ret_peer)
 {
+	bool was_barred = download->is_barred;
 	uint64_t now_ms = clock_ms(), retry_ms;
 	while (swarm_choose(download->swarm, now_ms, download->source, &retry_ms)) {
-		if (peers_find(download->means->peers, download->source, ret_peer) &&
-		    ret_peer->state != PEER_AWAY)
+		if (find_source(download, ret_peer))
 			return true;
 		swarm_source_failed(download->swarm, download->source, now_ms, false);
 	}
 	download->source[0] = '\0';
 	/* Runs under way may still end well; only when none is left there is nobody. */
 	if (download->run_count == 0)
-		download_tell_waiting(download, P2P_NO_HOLDER, "no holder of it can be reached now");
+		tell_nobody(download, was_barred);
 	uint64_t wait_ms = DOWNLOAD_RETRY_MS;
 	if (retry_ms != UINT64_MAX && retry_ms - now_ms < wait_ms)
 		wait_ms = retry_ms - now_ms;
@@ -60,11 +106,80 @@ download_choose_source(struct download *download, struct peer_info *ret_peer)
 	return false;
 }
 
+/* --- wires --- */
+
+static void
+begin_wire(const struct download *download, const struct peer_info *peer, enum wire_use use,
+    struct wire_run *ret)
+{
+	wire_choice_begin(download->means->wires, peer->id, download_wires(download->means, peer),
+	    use, clock_us(), ret);
+}
+
+/* What an end says of the wire: nothing, if it was ours or about the content. */
+static enum wire_outcome
+outcome_of(int code)
+{
+	switch (code) {
+	case P2P_OK:
+		return WIRE_WORKED;
+	case P2P_CANCELLED:
+	case P2P_SHUTTING_DOWN:
+	case P2P_NOT_FOUND:
+	case P2P_CONFLICT:
+	case P2P_BAD_RANGE:
+	case P2P_BAD_CONTENT:
+	case P2P_IO:
+		return WIRE_UNJUDGED;
+	default:
+		return WIRE_FAILED;
+	}
+}
+
+/* A request ended; answers whether the source is to blame, for it has no other wire that may be tried now. */
+static bool
+end_wire(const struct download *download, const char *peer, const struct wire_run *run,
+    enum wire_outcome outcome, uint64_t bytes)
+{
+	const struct download_means *means = download->means;
+	struct peer_info info;
+	uint64_t now_us = clock_us();
+	wire_choice_end(means->wires, peer, run, outcome, bytes, now_us);
+	if (outcome != WIRE_FAILED || !peers_find(means->peers, peer, &info))
+		return true;
+	bool has_other =
+	    wire_choice_is_open(means->wires, peer, download_wires(means, &info), now_us);
+	log_debug("peer %s failed by %s: %s", peer, wire_name(run->wire),
+	    has_other ? "it is asked by another wire" : "it has no other wire to be tried now");
+	return !has_other;
+}
+
+void
+download_carried(const struct download *download, double carried[WIRE_COUNT])
+{
+	for (enum wire wire = WIRE_REST; wire < WIRE_COUNT; wire++)
+		carried[wire] += download->carried[wire];
+	for (const struct run *run = download->runs; run != NULL; run = run->next)
+		carried[run->wire.wire] += (double)atomic_load(&run->came_bytes);
+}
+
+static void
+note_carried(struct download *download, const struct run *run)
+{
+	uint64_t came_bytes = atomic_load(&run->came_bytes);
+	if (came_bytes == 0)
+		return;
+	for (enum wire wire = WIRE_REST; wire < WIRE_COUNT; wire++)
+		download->carried[wire] *= DOWNLOAD_CARRIED_FADING;
+	download->carried[run->wire.wire] += (double)came_bytes;
+}
+
 /* --- the layer --- */
 
 struct layering {
 	struct download *download;
 	char peer[PEER_ID_SIZE];
+	struct wire_run wire;
 	struct digest *layer;
 	size_t count;
 	int code;
@@ -112,6 +227,7 @@ answered_layer(void *arg, int code, const struct error *err, const struct digest
 	struct layering *layering = arg;
 	struct download *download = layering->download;
 	download->layer_request = NULL;
+	bool is_to_blame = end_wire(download, layering->peer, &layering->wire, outcome_of(code), 0);
 	if (code == P2P_OK) {
 		/* Checking it hashes up to a quarter of a million nodes: not here. */
 		layering->layer = mem_grow(NULL, count, sizeof(*layer));
@@ -121,7 +237,7 @@ answered_layer(void *arg, int code, const struct error *err, const struct digest
 		return;
 	}
 	log_debug("peer %s gave no piece layer: %s", layering->peer, err->text);
-	if (code != P2P_CANCELLED)
+	if (code != P2P_CANCELLED && is_to_blame)
 		source_failed(download, layering->peer, false);
 	end_layering(layering);
 	download_step(download);
@@ -135,11 +251,13 @@ download_ask_layer(struct download *download, const struct peer_info *peer)
 	struct layering *layering = mem_zero(1, sizeof(*layering));
 	layering->download = download;
 	memcpy(layering->peer, peer->id, PEER_ID_SIZE);
+	begin_wire(download, peer, WIRE_SMALL, &layering->wire);
 	download->is_asking_layer = true;
 	download->busy++;
 	struct transport *transport = download->means->transport;
-	download->layer_request = transport->ops->layer(transport, peer->address,
-	    &download->content, partial_piece_bytes(download->partial), answered_layer, layering);
+	download->layer_request = transport->ops->layer(transport,
+	    peer->wire_address[layering->wire.wire], &download->content,
+	    partial_piece_bytes(download->partial), answered_layer, layering);
 }
 
 /* --- runs --- */
@@ -149,6 +267,7 @@ static int
 feed_run(void *arg, const void *data, size_t len, struct error *err)
 {
 	struct run *run = arg;
+	atomic_fetch_add_explicit(&run->came_bytes, len, memory_order_relaxed);
 	run->sink_code = partial_sink_feed(run->sink, data, len, &run->sink_error);
 	if (run->sink_code != P2P_OK && err != NULL)
 		*err = run->sink_error;
@@ -172,6 +291,10 @@ static void
 judge_run(struct download *download, const struct run *run, int code, const struct error *err,
     uint64_t verified)
 {
+	bool is_to_blame = end_wire(download, run->peer, &run->wire,
+	    run->sink_code != P2P_OK ? WIRE_UNJUDGED : outcome_of(code),
+	    atomic_load(&run->came_bytes));
+	note_carried(download, run);
 	if (verified != 0)
 		swarm_source_worked(download->swarm, run->peer);
 	if (run->sink_code == P2P_BAD_CONTENT) {
@@ -185,7 +308,8 @@ judge_run(struct download *download, const struct run *run, int code, const stru
 		download_pause(download, DOWNLOAD_RETRY_MS, run->sink_code, run->sink_error.text);
 	} else if (code != P2P_OK && code != P2P_CANCELLED && code != P2P_SHUTTING_DOWN) {
 		log_debug("peer %s broke off: %s", run->peer, err->text);
-		source_failed(download, run->peer, false);
+		if (is_to_blame)
+			source_failed(download, run->peer, false);
 	}
 }
 
@@ -216,6 +340,16 @@ run_length(const struct download *download, const struct swarm_run *pieces)
 	return end - pieces->first * piece_bytes;
 }
 
+/* A content that is one run is not worth a trial. */
+static enum wire_use
+use_of(const struct download *download)
+{
+	uint64_t size_bytes = download->content.size_bytes;
+	bool is_small = size_bytes <= DOWNLOAD_RUN_BYTES ||
+	    size_bytes <= partial_piece_bytes(download->partial);
+	return is_small ? WIRE_SMALL : WIRE_BULK;
+}
+
 static void
 start_run(struct download *download, const struct peer_info *peer, const struct swarm_run *pieces)
 {
@@ -224,15 +358,16 @@ start_run(struct download *download, const struct peer_info *peer, const struct 
 	run->download = download;
 	run->pieces = *pieces;
 	memcpy(run->peer, peer->id, PEER_ID_SIZE);
+	begin_wire(download, peer, use_of(download), &run->wire);
 	run->sink = partial_sink_new(download->partial, pieces->first, pieces->count);
 	run->next = download->runs;
 	download->runs = run;
 	download->run_count++;
 	download->busy++;
 	struct transport_sink sink = { .feed = feed_run, .arg = run };
-	run->request = transport->ops->read(transport, peer->address, &download->content,
-	    pieces->first * partial_piece_bytes(download->partial), run_length(download, pieces),
-	    &sink, done_run, run);
+	run->request = transport->ops->read(transport, peer->wire_address[run->wire.wire],
+	    &download->content, pieces->first * partial_piece_bytes(download->partial),
+	    run_length(download, pieces), &sink, done_run, run);
 }
 
 void

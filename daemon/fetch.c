@@ -259,8 +259,12 @@ static void
 on_peer(void *arg, const char *id, enum peer_state state)
 {
 	struct fetches *fetches = arg;
-	if (state != PEER_HERE)
+	struct peer_info peer;
+	if (state != PEER_HERE) {
+		if (!peers_find(fetches->means.peers, id, &peer))
+			wire_choice_forget(fetches->means.wires, id);
 		return;
+	}
 	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next) {
 		for (struct active *active = fetch->actives; active; active = active->next)
 			if (active->download != NULL)
@@ -271,6 +275,17 @@ on_peer(void *arg, const char *id, enum peer_state state)
 	fetch_streams_peer_here(fetches, id);
 }
 
+/* Holders that could not be asked may be asked now. */
+static void
+look_again(struct fetches *fetches)
+{
+	size_t count;
+	struct peer_info *list = peers_list(fetches->means.peers, &count);
+	for (size_t i = 0; i < count; i++)
+		on_peer(fetches, list[i].id, list[i].state);
+	free(list);
+}
+
 struct fetches *
 fetches_new(struct loop *loop, struct pool *pool, struct store *store, struct catalog *catalog,
     struct indexer *indexer, struct peers *peers, struct transport *transport,
@@ -278,7 +293,7 @@ fetches_new(struct loop *loop, struct pool *pool, struct store *store, struct ca
 {
 	struct fetches *fetches = mem_zero(1, sizeof(*fetches));
 	fetches->means = (struct download_means){ loop, pool, store, catalog, peers, transport,
-		config_ref(config) };
+		config_ref(config), wire_choice_new() };
 	fetches->indexer = indexer;
 	fetches->events = events;
 	fetches->next_id = 1;
@@ -306,8 +321,11 @@ void
 fetches_configure(struct fetches *fetches, struct config *config)
 {
 	struct config *old = fetches->means.config;
+	bool has_other_wires = config->network_transport != old->network_transport;
 	fetches->means.config = config_ref(config);
 	config_unref(old);
+	if (has_other_wires)
+		look_again(fetches);
 	fetches_schedule(fetches);
 }
 
@@ -351,5 +369,6 @@ fetches_free(struct fetches *fetches)
 	loop_timer_free(fetches->progress);
 	loop_timer_free(fetches->retry);
 	config_unref(fetches->means.config);
+	wire_choice_free(fetches->means.wires);
 	free(fetches);
 }

@@ -55,7 +55,7 @@ struct fetch_info {
 	uint32_t sources;		/* holders that bytes come from now */
 	int64_t started_wall_ms, ended_wall_ms;
 	char *current;			/* a file that is being fetched, or NULL */
-	const char *transport;		/* "rest" */
+	const char *transport;		/* "rest", "grpc", "rest+grpc": by what bytes came lately; NULL: none did */
 	int code;			/* why it waits or failed */
 	char *text;			/* in words, or NULL */
 };

@@ -53,6 +53,7 @@ struct fetch {
 	uint64_t told_bytes;		/* at the last progress event */
 	uint64_t rated_bytes, rated_ms;	/* when the rate was last measured */
 	uint64_t rate_bps;
+	double carried[WIRE_COUNT];	/* of ended downloads, see download_carried() */
 	struct error trouble;		/* why it waits, or ended without its bytes; code P2P_OK if neither */
 	struct error failure;		/* of the first file that failed */
 };

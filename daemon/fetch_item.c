@@ -296,10 +296,21 @@ on_waiting(void *arg, int code, const char *text)
 	fetch_item_waiting(arg, code, text);
 }
 
+/* What comes next counts for more. */
+static void
+note_carried(struct active *active)
+{
+	double *carried = active->fetch->carried;
+	for (enum wire wire = WIRE_REST; wire < WIRE_COUNT; wire++)
+		carried[wire] *= DOWNLOAD_CARRIED_FADING;
+	download_carried(active->download, carried);
+}
+
 static void
 on_ended(void *arg, int code)
 {
 	struct active *active = arg;
+	note_carried(active);
 	struct partial *partial = download_free(active->download);
 	active->download = NULL;
 	if (code == P2P_OK && !active->is_stopping && active->fetch->is_foreign)
@@ -408,7 +419,7 @@ is_to_be_put_off(const struct job *job)
 		return false;
 	for (size_t i = 0; i < job->holder_count; i++)
 		if (peers_find(means_of(active)->peers, job->holders[i], &peer) &&
-		    peer.state != PEER_AWAY)
+		    peer.state != PEER_AWAY && download_wires(means_of(active), &peer) != 0)
 			return false;
 	return true;
 }

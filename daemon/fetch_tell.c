@@ -16,6 +16,7 @@
 
 #define RATE_MS		1000	/* over which a rate is measured before it is blended in */
 #define SOURCES_COUNTED	64	/* holders told apart; more are not counted */
+#define WIRE_SHARE_MIN	0.1	/* of the bytes: a wire that brought less was only tried */
 
 const char *
 fetch_state_name(enum fetch_state state)
@@ -128,6 +129,25 @@ fetches_on_progress(void *arg)
 		loop_timer_start(fetches->progress, FETCH_PROGRESS_MS);
 }
 
+/* By what bytes came lately, or NULL. */
+static const char *
+transport_of(const struct fetch *fetch)
+{
+	double carried[WIRE_COUNT];
+	memcpy(carried, fetch->carried, sizeof(carried));
+	for (const struct active *active = fetch->actives; active != NULL; active = active->next)
+		if (active->download != NULL)
+			download_carried(active->download, carried);
+	double rest = carried[WIRE_REST], grpc = carried[WIRE_GRPC];
+	if (rest + grpc <= 0)
+		return NULL;
+	if (grpc < WIRE_SHARE_MIN * (rest + grpc))
+		return wire_name(WIRE_REST);
+	if (rest < WIRE_SHARE_MIN * (rest + grpc))
+		return wire_name(WIRE_GRPC);
+	return "rest+grpc";
+}
+
 static void
 fill_info(const struct fetch *fetch, struct fetch_info *ret)
 {
@@ -147,7 +167,7 @@ fill_info(const struct fetch *fetch, struct fetch_info *ret)
 		.sources = count_sources(fetch),
 		.started_wall_ms = fetch->started_wall_ms,
 		.ended_wall_ms = fetch->ended_wall_ms,
-		.transport = fetch->fetches->means.transport->ops->name,
+		.transport = transport_of(fetch),
 		.code = fetch->trouble.code,
 		.text = fetch->trouble.code != P2P_OK ? mem_string(fetch->trouble.text) : NULL,
 	};

@@ -4,14 +4,14 @@
  *
  * A node record arrives from anybody who can reach us, and its addresses are what we will connect
  * to: they are the door to every trick with URLs.  Hence an address has one narrow form,
- * http://host:port, and of each thing there is one spelling.  A host whose last label begins with a
- * digit is an IPv4 address to some resolver (decimal, octal, hex, short forms), so it must be a
- * proper dotted quad.  IPv6 that wraps IPv4 is refused, because it is a second spelling of an
- * address that has a first.
+ * scheme://host:port, and of each thing there is one spelling.  The scheme is the wire: http or
+ * grpc, no other.  A host whose last label begins with a digit is an IPv4 address to some resolver
+ * (decimal, octal, hex, short forms), so it must be a proper dotted quad.  IPv6 that wraps IPv4 is
+ * refused, because it is a second spelling of an address that has a first.
  *
- * Where an address may lead is not decided here: peers drops loopback claims from afar, rest_client
- * refuses at connect time. 0.0.0.0 and [::] pass, since a listener says them of itself; peers
- * replaces them before anything connects.
+ * Where an address may lead is not decided here: peers drops loopback claims from afar, the clients
+ * of both wires refuse at connect time.  0.0.0.0 and [::] pass, since a listener says them of
+ * itself; peers replaces them before anything connects.
  */
 #include "node.h"
 
@@ -22,10 +22,16 @@
 
 #include "name.h"
 
-#define SCHEME      "http://"
 #define LABEL_MAX   63  /* bytes of one label of a host name */
 #define HOST_MAX    100 /* bytes of a host, without NUL */
 #define PORT_DIGITS 5
+
+static const struct {
+	const char *name, *scheme;
+} wires[WIRE_COUNT] = {
+	[WIRE_REST] = { "rest", "http://" },
+	[WIRE_GRPC] = { "grpc", "grpc://" },
+};
 
 static bool
 is_label(const char *label, size_t len)
@@ -107,23 +113,40 @@ is_authority(const char *text)
 int
 node_address_check(const char *address, struct error *err)
 {
-	size_t scheme = strlen(SCHEME);
-
 	if (strnlen(address, NODE_ADDRESS_SIZE) == NODE_ADDRESS_SIZE)
 		return error_set(err, P2P_BAD_REQUEST, "An address is longer than %d bytes",
 				 NODE_ADDRESS_SIZE - 1);
-	if (strncmp(address, SCHEME, scheme) != 0 || !is_authority(address + scheme))
-		return error_set(err, P2P_BAD_REQUEST,
-				 "\"%s\" is no address of the form http://host:port", address);
-	return P2P_OK;
+	for (size_t i = 0; i < WIRE_COUNT; i++) {
+		size_t len = strlen(wires[i].scheme);
+
+		if (strncmp(address, wires[i].scheme, len) == 0 && is_authority(address + len))
+			return P2P_OK;
+	}
+	return error_set(
+	    err, P2P_BAD_REQUEST,
+	    "\"%s\" is no address of the form http://host:port or grpc://host:port", address);
+}
+
+enum wire
+node_address_wire(const char *address)
+{
+	const char *grpc = wires[WIRE_GRPC].scheme;
+
+	return strncmp(address, grpc, strlen(grpc)) == 0 ? WIRE_GRPC : WIRE_REST;
+}
+
+const char *
+wire_name(enum wire wire)
+{
+	return wires[wire].name;
 }
 
 void
-node_address_make(const char *host, uint16_t port, char ret[NODE_ADDRESS_SIZE])
+node_address_make(enum wire wire, const char *host, uint16_t port, char ret[NODE_ADDRESS_SIZE])
 {
 	bool is_six = strchr(host, ':') != NULL;
 
-	snprintf(ret, NODE_ADDRESS_SIZE, SCHEME "%s%s%s:%u", is_six ? "[" : "", host,
+	snprintf(ret, NODE_ADDRESS_SIZE, "%s%s%s%s:%u", wires[wire].scheme, is_six ? "[" : "", host,
 		 is_six ? "]" : "", port);
 }
 

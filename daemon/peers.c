@@ -111,6 +111,8 @@ forget(struct peers *peers, struct peer *peer)
 	peers_tell_event(peers, EVENT_PEER_FORGOTTEN, peer);
 	peers_remove(peers, peer);
 	peers_seeds_lost(peers, id);
+	if (peers->on_change != NULL)
+		peers->on_change(peers->on_change_arg, id, PEER_AWAY);
 }
 
 static void
@@ -496,6 +498,8 @@ describe(const struct peer *peer, struct peer_info *ret)
 	memcpy(ret->version, peer->version, sizeof(ret->version));
 	if (peer->addresses.count > 0)
 		memcpy(ret->address, peer->addresses.items[0], sizeof(ret->address));
+	for (enum wire wire = WIRE_REST; wire < WIRE_COUNT; wire++)
+		addresses_by_wire(&peer->addresses, wire, ret->wire_address[wire]);
 }
 
 static int

@@ -29,6 +29,8 @@ struct peer_info {
 	char name[NODE_NAME_SIZE];
 	char version[NODE_VERSION_SIZE];
 	char address[NODE_ADDRESS_SIZE];	/* the one that answered last, else the first known */
+	/* By wire, "" if there is none: at the same host as `address` if it has one, else the first known. */
+	char wire_address[WIRE_COUNT][NODE_ADDRESS_SIZE];
 	enum peer_state state;
 	uint32_t round_trip_us;		/* smoothed; 0 if never measured */
 	uint64_t file_count, byte_count;	/* that it says it shares */
@@ -76,7 +78,8 @@ bool		 peers_find(const struct peers *peers, const char *id, struct peer_info *r
 /* A fetch could not reach this peer: greets it now. */
 void		 peers_doubt(struct peers *peers, const char *id);
 
-/* Called after a peer came, went or changed; one listener (the fetches, which may now go on). */
+/* Called after a peer came, went, changed or was forgotten (away, and peers_find() does not know it any more); one listener
+ * (the fetches, which may now go on). */
 void		 peers_on_change(struct peers *peers, void (*fn)(void *arg, const char *id, enum peer_state state), void *arg);
 
 #endif

@@ -141,7 +141,10 @@ void	addresses_remove(struct addresses *addresses, const char *address);
 /* The host of an address without brackets; false if there is none. */
 bool	address_host(const char *address, char ret_host[NODE_ADDRESS_SIZE]);
 bool	addresses_have_host(const struct addresses *addresses, const char *host);
-/* What `theirs` claims, as seen from where it came: wildcards become `from_host`; loopback is believed only from loopback. */
+/* The first of a wire at the host of the first one of all, else the first of that wire, else "". */
+void	addresses_by_wire(const struct addresses *addresses, enum wire wire, char ret[NODE_ADDRESS_SIZE]);
+/* What `theirs` claims, as seen from where it came: wildcards become `from_host`; loopback is believed only from loopback.
+ * REST ones first, for they are tried in this order. */
 void	addresses_claimed(const struct node_record *theirs, const char *from_host, struct addresses *ret);
 struct peer *peers_lookup(const struct peers *peers, const char *id);
 struct peer *peers_add(struct peers *peers, const char *id);	/* NULL when full */

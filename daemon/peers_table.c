@@ -112,6 +112,31 @@ addresses_have_host(const struct addresses *addresses, const char *host)
 	return false;
 }
 
+void
+addresses_by_wire(const struct addresses *addresses, enum wire wire, char ret[NODE_ADDRESS_SIZE])
+{
+	char best[NODE_ADDRESS_SIZE], host[NODE_ADDRESS_SIZE];
+	const char *found = NULL;
+
+	ret[0] = '\0';
+	if (addresses->count == 0 || !address_host(addresses->items[0], best))
+		return;
+	for (size_t i = 0; i < addresses->count; i++) {
+		const char *address = addresses->items[i];
+
+		if (node_address_wire(address) != wire || !address_host(address, host))
+			continue;
+		if (found == NULL)
+			found = address;
+		if (strcmp(host, best) == 0) {
+			found = address;
+			break;
+		}
+	}
+	if (found != NULL)
+		snprintf(ret, NODE_ADDRESS_SIZE, "%s", found);
+}
+
 static bool
 is_wildcard(const char *host)
 {
@@ -122,26 +147,35 @@ is_wildcard(const char *host)
 	       (inet_pton(AF_INET6, host, &six) == 1 && IN6_IS_ADDR_UNSPECIFIED(&six));
 }
 
+/* One address that somebody claims, made usable.  False if it is not believed. */
+static bool
+take_claim(const char *claim, const char *from_host, char ret[NODE_ADDRESS_SIZE])
+{
+	char host[NODE_ADDRESS_SIZE];
+	const char *port;
+
+	if (!split(claim, host, &port))
+		return false;
+	if (is_wildcard(host))
+		node_address_make(node_address_wire(claim), from_host, (uint16_t)atoi(port), ret);
+	else if (config_is_loopback(host) && !config_is_loopback(from_host))
+		return false;
+	else
+		snprintf(ret, NODE_ADDRESS_SIZE, "%s", claim);
+	return true;
+}
+
 void
 addresses_claimed(const struct node_record *theirs, const char *from_host, struct addresses *ret)
 {
-	bool is_near = config_is_loopback(from_host);
+	char address[NODE_ADDRESS_SIZE];
 
 	*ret = (struct addresses){ 0 };
-	for (size_t i = 0; i < theirs->address_count; i++) {
-		char host[NODE_ADDRESS_SIZE], address[NODE_ADDRESS_SIZE];
-		const char *port;
-
-		if (!split(theirs->addresses[i], host, &port))
-			continue;
-		if (is_wildcard(host))
-			node_address_make(from_host, (uint16_t)atoi(port), address);
-		else if (!is_near && config_is_loopback(host))
-			continue;
-		else
-			snprintf(address, sizeof(address), "%s", theirs->addresses[i]);
-		addresses_add(ret, address);
-	}
+	for (enum wire wire = WIRE_REST; wire < WIRE_COUNT; wire++)
+		for (size_t i = 0; i < theirs->address_count; i++)
+			if (node_address_wire(theirs->addresses[i]) == wire &&
+			    take_claim(theirs->addresses[i], from_host, address))
+				addresses_add(ret, address);
 }
 
 /* Peers. */

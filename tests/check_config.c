@@ -106,6 +106,7 @@ START_TEST(test_without_a_file_every_default_holds)
 	ck_assert_ptr_null(config->control_group);
 	ck_assert_uint_eq(config->network_seed.count, 0);
 	ck_assert_uint_eq(config->network_advertise.count, 0);
+	ck_assert_int_eq(config->network_transport, TRANSPORT_AUTO);
 	ck_assert_uint_eq(config->network_heartbeat_s, 5);
 	ck_assert_uint_eq(config->network_forget_s, 7 * 86400);
 	ck_assert_uint_eq(config->network_connections, 2);
@@ -209,6 +210,11 @@ START_TEST(test_values_are_read_in_every_accepted_spelling)
 				      "[network]\n"
 				      "seed = http://host-a.example:5001\n"
 				      "seed = http://[2001:db8::7]:5001/\n"
+				      "seed = grpc://host-b.example:50051/\n"
+				      "seed = grpc://host-a.example:5001\n"
+				      "advertise = grpc://[2001:db8::8]:50051\n"
+				      "advertise = http://[2001:db8::8]:50051\n"
+				      "transport = grpc\n"
 				      "forget = 1d\n"
 				      "congestion = reno\n"
 				      "[security]\n"
@@ -233,7 +239,11 @@ START_TEST(test_values_are_read_in_every_accepted_spelling)
 	ck_assert_uint_eq(config->rest_connections, 2);
 	ck_assert_uint_eq(config->grpc_listen.count, 0);
 	ck_assert_str_eq(config->control_group, "p2p-users");
-	ck_assert_uint_eq(config->network_seed.count, 2);
+	ck_assert_uint_eq(config->network_seed.count, 4);
+	ck_assert_str_eq(config->network_seed.items[2], "grpc://host-b.example:50051");
+	ck_assert_uint_eq(config->network_advertise.count, 2);
+	ck_assert_str_eq(config->network_advertise.items[0], "grpc://[2001:db8::8]:50051");
+	ck_assert_int_eq(config->network_transport, TRANSPORT_GRPC);
 	ck_assert_str_eq(config->network_seed.items[1], "http://[2001:db8::7]:5001");
 	ck_assert_uint_eq(config->network_forget_s, 86400);
 	ck_assert_str_eq(config->network_congestion, "reno");
@@ -395,6 +405,10 @@ static const struct {
 	/* words */
 	{ "[node]\nlog = loud\n", "accepted is error, warning, info or debug" },
 	{ "[share]\nremote = write\n", "accepted is read, upload or all" },
+	{ "[network]\ntransport = http\n", "accepted is auto, grpc or rest" },
+	{ "[network]\ntransport = GRPC\n", "accepted is auto, grpc or rest" },
+	{ "[network]\ntransport = rest+grpc\n", "accepted is auto, grpc or rest" },
+	{ "[network]\ntransport =\n", "test.conf:2:" },
 	{ "[node]\nname = a/b\n", "test.conf:2:" },
 	{ "[node]\nname = ..\n", "test.conf:2:" },
 	{ "[node]\nname = a\xff\n", "test.conf:2:" },
@@ -438,6 +452,14 @@ static const struct {
 	{ "[network]\nseed = https://host:5001\n", "does not begin with http://" },
 	{ "[network]\nseed = file:///etc/passwd\n", "does not begin with http://" },
 	{ "[network]\nseed = gopher://host:1\n", "does not begin with http://" },
+	{ "[network]\nseed = grpcs://host:1\n", "does not begin with http:// or grpc://" },
+	{ "[network]\nseed = GRPC://host:1\n", "does not begin with" },
+	{ "[network]\nseed = dns:///host:1\n", "does not begin with" },
+	{ "[network]\nseed = grpc://host\n", "is not of the form host:port" },
+	{ "[network]\nseed = grpc://host:0\n", "port 0" },
+	{ "[network]\nseed = grpc://http://host:1\n", "test.conf:2:" },
+	{ "[network]\nadvertise = grpc://0.0.0.0:1\n", "nobody can be reached at 0.0.0.0" },
+	{ "[network]\nseed = grpc://a:1\nseed = grpc://a:1/\n", "test.conf:3:" },
 	{ "[network]\nseed = http://host\n", "is not of the form host:port" },
 	{ "[network]\nseed = http://host:0\n", "port 0" },
 	{ "[network]\nseed = http://host:1/path\n", "is no port" },
@@ -619,6 +641,7 @@ START_TEST(test_a_reload_takes_what_it_can_and_names_the_rest)
 				   "[network]\nseed = http://a:1\n[control]\ngroup = old\n");
 	struct config *next = parse("[node]\nname = b\nlog = debug\n[rest]\nlisten = 127.0.0.1:1\n"
 				    "listen = 127.0.0.1:2\n[network]\nseed = http://b:1\n"
+				    "transport = rest\n"
 				    "[share]\nreserve = 1G\nsettle = 1s\n[security]\n"
 				    "open_network = yes\n");
 	struct buf restart;
@@ -631,6 +654,7 @@ START_TEST(test_a_reload_takes_what_it_can_and_names_the_rest)
 	ck_assert_int_eq(merged->node_log, LOG_LEVEL_DEBUG);
 	ck_assert_uint_eq(merged->rest_listen.count, 1);
 	ck_assert_str_eq(merged->network_seed.items[0], "http://b:1");
+	ck_assert_int_eq(merged->network_transport, TRANSPORT_REST);
 	ck_assert_uint_eq(merged->share_reserve_bytes, 1u << 30);
 	ck_assert_uint_eq(merged->share_settle_ms, 500);
 	ck_assert_str_eq(merged->control_group, "old");
@@ -853,7 +877,7 @@ START_TEST(test_the_table_is_whole)
 		ck_assert_int_eq(key.help[strlen(key.help) - 1], '.');
 		ck_assert_int_ne(key.value[strlen(key.value) - 1], '.');
 	}
-	ck_assert_uint_eq(count, 26);
+	ck_assert_uint_eq(count, 27);
 	ck_assert(!config_key(count + 1000, &key));
 }
 END_TEST

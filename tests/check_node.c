@@ -28,7 +28,9 @@ START_TEST(test_plain_addresses_are_taken)
 	static const char *const good[] = { "http://10.0.0.1:5001",     "http://host-a:1",
 					    "http://a.b.example:65535", "http://[::1]:5001",
 					    "http://[2001:db8::5]:80",  "http://0.0.0.0:5001",
-					    "http://[::]:5001",         "http://my_host:5001" };
+					    "http://[::]:5001",         "http://my_host:5001",
+					    "grpc://10.0.0.1:50051",    "grpc://[::1]:1",
+					    "grpc://host-a.example:80" };
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
 		ck_assert_msg(node_address_check(good[i], NULL) == P2P_OK, "%s", good[i]);
@@ -77,6 +79,22 @@ START_TEST(test_tricks_with_addresses_are_refused)
 					   "http://a\n:1",
 					   "http://\xc3\xa4:1",
 					   "HTTP://a:1",
+					   "grpc://",
+					   "grpc:a:1",
+					   "grpc:/a:1",
+					   "grpcs://a:1",
+					   "GRPC://a:1",
+					   "grpc://a",
+					   "grpc://a:0",
+					   "grpc://a:1/",
+					   "grpc://u@a:1",
+					   "grpc://127.1:1",
+					   "grpc://[::ffff:127.0.0.1]:1",
+					   "grpc://http://a:1",
+					   "http://grpc://a:1",
+					   "dns:///a:1",
+					   "unix:/run/x",
+					   "a:1",
 					   "http://a:1:2",
 					   "http://a%00:1" };
 	char longest[NODE_ADDRESS_SIZE * 2];
@@ -96,11 +114,17 @@ START_TEST(test_made_addresses_pass_the_check)
 {
 	char address[NODE_ADDRESS_SIZE];
 
-	node_address_make("2001:db8::5", 5001, address);
+	node_address_make(WIRE_REST, "2001:db8::5", 5001, address);
 	ck_assert_str_eq(address, "http://[2001:db8::5]:5001");
 	ck_assert_int_eq(node_address_check(address, NULL), P2P_OK);
-	node_address_make("10.1.2.3", 80, address);
+	node_address_make(WIRE_REST, "10.1.2.3", 80, address);
 	ck_assert_str_eq(address, "http://10.1.2.3:80");
+	node_address_make(WIRE_GRPC, "10.1.2.3", 50051, address);
+	ck_assert_str_eq(address, "grpc://10.1.2.3:50051");
+	ck_assert_int_eq(node_address_check(address, NULL), P2P_OK);
+	ck_assert_int_eq(node_address_wire(address), WIRE_GRPC);
+	node_address_make(WIRE_GRPC, "::1", 50051, address);
+	ck_assert_str_eq(address, "grpc://[::1]:50051");
 }
 END_TEST
 

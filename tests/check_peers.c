@@ -27,8 +27,9 @@ struct node {
 	struct events_listener *listener;
 	struct config *config;
 	struct peers *peers;
-	bool is_down;                            /* answers nobody */
+	bool is_down, is_rest_down;              /* answers nobody */
 	unsigned here, away, forgotten;          /* events */
+	unsigned told_forgotten;
 	unsigned greeted, pulled, noticed, left; /* requests that reached it */
 };
 
@@ -59,10 +60,14 @@ struct message {
 static struct node *
 node_at(struct stage *stage, const char *address)
 {
-	for (size_t i = 0; i < stage->count; i++)
-		if (strcmp(stage->nodes[i].self.addresses[0], address) == 0 &&
-		    !stage->nodes[i].is_down)
-			return &stage->nodes[i];
+	for (size_t i = 0; i < stage->count; i++) {
+		struct node *node = &stage->nodes[i];
+
+		for (size_t j = 0; j < node->self.address_count; j++)
+			if (strcmp(node->self.addresses[j], address) == 0 && !node->is_down &&
+			    (node_address_wire(address) != WIRE_REST || !node->is_rest_down))
+				return node;
+	}
 	return NULL;
 }
 
@@ -263,7 +268,7 @@ open_node(struct stage *stage, size_t index)
 	node->stage = stage;
 	snprintf(node->self.id, sizeof(node->self.id), "%s", kit_peer(name));
 	snprintf(node->self.name, sizeof(node->self.name), "%s", name);
-	node_address_make(node->host, 5001, node->self.addresses[0]);
+	node_address_make(WIRE_REST, node->host, 5001, node->self.addresses[0]);
 	node->self.address_count = 1;
 	node->catalog = catalog_new(stage->loop, node->dir, node->self.id, NULL, NULL);
 	node->events = events_new();
@@ -473,6 +478,15 @@ START_TEST(test_a_good_bye_from_elsewhere_is_not_believed)
 }
 END_TEST
 
+/* What a listener hears of who is not known any more. */
+static void
+note_forgotten(void *arg, const char *id, enum peer_state state)
+{
+	struct node *node = arg;
+
+	node->told_forgotten += state == PEER_AWAY && peers_lookup(node->peers, id) == NULL;
+}
+
 START_TEST(test_a_forgotten_peer_is_gone_and_its_seed_tried_again)
 {
 	struct stage stage;
@@ -482,7 +496,9 @@ START_TEST(test_a_forgotten_peer_is_gone_and_its_seed_tried_again)
 	stage_start(&stage);
 	WAIT_FOR(&stage, all_see(&stage, 1));
 	stage.nodes[0].is_down = true;
+	peers_on_change(stage.nodes[1].peers, note_forgotten, &stage.nodes[1]);
 	WAIT_FOR(&stage, stage.nodes[1].forgotten == 1);
+	ck_assert_uint_eq(stage.nodes[1].told_forgotten, 1);
 	ck_assert_uint_eq(stage.nodes[1].peers->count, 0);
 	stage.nodes[0].is_down = false;
 	WAIT_FOR(&stage, count_in(&stage.nodes[1], PEER_HERE) == 1);
@@ -541,6 +557,92 @@ START_TEST(test_a_wildcard_becomes_the_address_it_came_from)
 	    P2P_OK);
 	WAIT_FOR(&stage, count_in(&stage.nodes[0], PEER_HERE) == 1);
 	stage_close(&stage);
+}
+END_TEST
+
+/* Gives a node these addresses instead, before it starts. */
+static void
+move_to(struct node *node, const char *first, const char *second)
+{
+	snprintf(node->self.addresses[0], NODE_ADDRESS_SIZE, "%s", first);
+	snprintf(node->self.addresses[1], NODE_ADDRESS_SIZE, "%s", second != NULL ? second : "");
+	node->self.address_count = second != NULL ? 2 : 1;
+	peers_set_self(node->peers, &node->self);
+}
+
+START_TEST(test_a_peer_with_a_grpc_face_alone_is_spoken_to_by_that)
+{
+	struct stage stage;
+	struct peer_info info;
+
+	stage_open(&stage, 2);
+	move_to(&stage.nodes[0], "grpc://10.0.0.1:50051", NULL);
+	put(&stage.nodes[0], "a");
+	stage_start(&stage);
+	WAIT_FOR(&stage, all_see(&stage, 1) && has_all_of(&stage.nodes[1], &stage.nodes[0]));
+	ck_assert(peers_find(stage.nodes[1].peers, stage.nodes[0].self.id, &info));
+	ck_assert_str_eq(info.address, "grpc://10.0.0.1:50051");
+	ck_assert_str_eq(info.wire_address[WIRE_GRPC], "grpc://10.0.0.1:50051");
+	ck_assert_str_eq(info.wire_address[WIRE_REST], "");
+	stage_close(&stage);
+	ck_assert_uint_gt(stage.nodes[0].left, 0);
+}
+END_TEST
+
+START_TEST(test_of_two_faces_rest_is_tried_first_and_the_one_that_answers_is_used)
+{
+	struct stage stage;
+	struct peer_info info;
+	const char *id;
+
+	stage_open(&stage, 3);
+	move_to(&stage.nodes[2], "grpc://10.0.0.3:50051", "http://10.0.0.3:5001");
+	stage_start(&stage);
+	WAIT_FOR(&stage, all_see(&stage, 2));
+	id = stage.nodes[2].self.id;
+	ck_assert(peers_find(stage.nodes[0].peers, id, &info));
+	ck_assert_str_eq(info.address, "http://10.0.0.3:5001");
+	ck_assert_str_eq(info.wire_address[WIRE_REST], "http://10.0.0.3:5001");
+	ck_assert_str_eq(info.wire_address[WIRE_GRPC], "grpc://10.0.0.3:50051");
+	stage.nodes[2].is_rest_down = true;
+	peers_doubt(stage.nodes[0].peers, id);
+	WAIT_FOR(&stage, peers_find(stage.nodes[0].peers, id, &info) &&
+			     node_address_wire(info.address) == WIRE_GRPC);
+	ck_assert_int_eq(info.state, PEER_HERE);
+	ck_assert_uint_eq(stage.nodes[0].away, 0);
+	put(&stage.nodes[2], "a");
+	peers_tell(stage.nodes[2].peers);
+	WAIT_FOR(&stage, has_all_of(&stage.nodes[0], &stage.nodes[2]));
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_claims_keep_their_scheme)
+{
+	struct node_record theirs = { .address_count = 6 };
+	struct addresses claimed;
+	char address[NODE_ADDRESS_SIZE];
+	static const char *const said[] = { "grpc://0.0.0.0:50051",  "grpc://127.0.0.1:1",
+					    "grpc://[::]:50052",     "http://localhost:2",
+					    "http://10.8.8.8:5001",  "grpc://10.8.8.8:50051" };
+
+	for (size_t i = 0; i < theirs.address_count; i++)
+		strcpy(theirs.addresses[i], said[i]);
+	addresses_claimed(&theirs, "10.7.7.7", &claimed);
+	ck_assert_uint_eq(claimed.count, 4);
+	ck_assert_str_eq(claimed.items[0], "http://10.8.8.8:5001");
+	ck_assert_str_eq(claimed.items[1], "grpc://10.7.7.7:50051");
+	ck_assert_str_eq(claimed.items[2], "grpc://10.7.7.7:50052");
+	/* Of the host that answers, if it has one. */
+	addresses_by_wire(&claimed, WIRE_GRPC, address);
+	ck_assert_str_eq(address, "grpc://10.8.8.8:50051");
+	addresses_prefer(&claimed, "grpc://10.7.7.7:50052");
+	addresses_by_wire(&claimed, WIRE_REST, address);
+	ck_assert_str_eq(address, "http://10.8.8.8:5001");
+	addresses_claimed(&theirs, "127.0.0.1", &claimed);
+	ck_assert_uint_eq(claimed.count, 6);
+	ck_assert_str_eq(claimed.items[0], "http://localhost:2");
+	ck_assert_str_eq(claimed.items[2], "grpc://127.0.0.1:50051");
 }
 END_TEST
 
@@ -699,6 +801,10 @@ main(void)
 	tcase_add_test(tcase, test_a_forgotten_peer_is_gone_and_its_seed_tried_again);
 	tcase_add_test(tcase, test_a_registration_alone_makes_nobody_a_peer);
 	tcase_add_test(tcase, test_a_wildcard_becomes_the_address_it_came_from);
+	tcase_add_test(tcase, test_a_peer_with_a_grpc_face_alone_is_spoken_to_by_that);
+	tcase_add_test(tcase,
+		       test_of_two_faces_rest_is_tried_first_and_the_one_that_answers_is_used);
+	tcase_add_test(tcase, test_claims_keep_their_scheme);
 	tcase_add_test(tcase, test_lying_registrants_cost_bounded_state);
 	tcase_add_test(tcase, test_nobody_takes_a_peers_address_away);
 	tcase_add_test(tcase, test_notices_that_bring_nothing_are_slowed_down);

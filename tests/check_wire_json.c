@@ -21,8 +21,9 @@ sample_node(void)
 {
 	struct node_record node = { .name = "host \"a\"",
 				    .version = "0.1.0",
-				    .address_count = 2,
-				    .addresses = { "http://127.0.0.1:5001", "http://[::1]:5001" },
+				    .address_count = 3,
+				    .addresses = { "http://127.0.0.1:5001", "http://[::1]:5001",
+						   "grpc://[::1]:50051" },
 				    .epoch = 1795363602163,
 				    .seq = 7,
 				    .file_count = 3,
@@ -49,8 +50,9 @@ START_TEST(test_a_node_record_comes_back_as_it_was)
 	ck_assert_int_eq(wire_register_request_parse(text, strlen(text), &back, NULL), P2P_OK);
 	ck_assert_str_eq(back.id, node.id);
 	ck_assert_str_eq(back.name, node.name);
-	ck_assert_uint_eq(back.address_count, 2);
+	ck_assert_uint_eq(back.address_count, 3);
 	ck_assert_str_eq(back.addresses[1], node.addresses[1]);
+	ck_assert_str_eq(back.addresses[2], "grpc://[::1]:50051");
 	ck_assert_uint_eq(back.epoch, node.epoch);
 	ck_assert_uint_eq(back.byte_count, node.byte_count);
 	free(text);
