@@ -2,10 +2,9 @@
  *
  * rest_events.c - GET /v1/events: what happens, as it happens, as text/event-stream.
  *
- * A stream lives between two threads.  The mind subscribes it, puts events into its queue, and
- * wakes it; the library's thread takes them out, writes them as text, and waits again.  The queue
- * is bounded: a reader too slow for it loses what came meanwhile and is told so (events-lost) in
- * the place of the gap.
+ * A stream lives between two threads.  The mind subscribes it, puts events into its queue
+ * (event_queue.h), and wakes it; the library's thread takes them out, writes them as text, and
+ * waits again.
  *
  * Two references: the mind's, from subscribing to detaching, and the answer's.  When the client
  * leaves, the library frees the answer, which posts the detaching; when the daemon stops,
@@ -20,25 +19,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event_queue.h"
 #include "mem.h"
 
-#define QUEUE_MAX    (EVENTS_KEPT + 1024) /* events that wait for one reader */
 #define TEXT_MAX     (64u << 10)          /* bytes of one event as text */
 #define STREAM_BLOCK 4096                 /* bytes asked for at once */
 
 struct rest_stream {
 	struct rest_pause pause;
 	atomic_uint refs;
-	bool wants_progress;
 	uint64_t run;
 
 	struct rest_stream *next, **link; /* the mind's: in rest->streams; link NULL: detached */
 	struct events_listener *listener; /* the mind's */
 
-	pthread_mutex_t mu; /* the queue */
-	struct event **queue;
-	size_t first, count, cap; /* a ring */
-	bool has_lost, wants_beat;
+	struct event_queue queue; /* from the mind to the answer */
+	atomic_bool wants_beat;
 
 	struct buf text; /* the answer's: what is being written */
 	size_t written;
@@ -49,30 +45,10 @@ stream_unref(struct rest_stream *stream)
 {
 	if (atomic_fetch_sub(&stream->refs, 1) > 1)
 		return;
-	for (size_t i = 0; i < stream->count; i++)
-		event_unref(stream->queue[(stream->first + i) % stream->cap]);
-	free(stream->queue);
+	event_queue_fini(&stream->queue);
 	buf_fini(&stream->text);
 	rest_pause_fini(&stream->pause);
-	pthread_mutex_destroy(&stream->mu);
 	free(stream);
-}
-
-/* --- the queue --- */
-
-/* Holds mu. */
-static void
-grow(struct rest_stream *stream)
-{
-	size_t cap = stream->cap > 0 ? stream->cap * 2 : 64;
-	struct event **queue = mem_zero(cap, sizeof(struct event *));
-
-	for (size_t i = 0; i < stream->count; i++)
-		queue[i] = stream->queue[(stream->first + i) % stream->cap];
-	free(stream->queue);
-	stream->queue = queue;
-	stream->cap = cap;
-	stream->first = 0;
 }
 
 /* events_fn: mind. */
@@ -81,39 +57,8 @@ on_event(void *arg, struct event *event)
 {
 	struct rest_stream *stream = arg;
 
-	if (event->kind == EVENT_FETCH_PROGRESS && !stream->wants_progress)
-		return;
-	pthread_mutex_lock(&stream->mu);
-	if (stream->has_lost || stream->count == QUEUE_MAX) {
-		stream->has_lost = true;
-	} else {
-		if (stream->count == stream->cap)
-			grow(stream);
-		stream->queue[(stream->first + stream->count++) % stream->cap] = event_ref(event);
-	}
-	pthread_mutex_unlock(&stream->mu);
-	rest_pause_wake(&stream->pause);
-}
-
-/* The next event, or what stands for a gap; NULL if there is none.  *ret_beat: a comment is due. */
-static struct event *
-take_event(struct rest_stream *stream, bool *ret_beat)
-{
-	struct event *event = NULL;
-
-	pthread_mutex_lock(&stream->mu);
-	if (stream->count > 0) {
-		event = stream->queue[stream->first];
-		stream->first = (stream->first + 1) % stream->cap;
-		stream->count--;
-	} else if (stream->has_lost) {
-		stream->has_lost = false;
-		event = event_new(EVENT_EVENTS_LOST);
-	}
-	*ret_beat = stream->wants_beat;
-	stream->wants_beat = false;
-	pthread_mutex_unlock(&stream->mu);
-	return event;
+	if (event_queue_add(&stream->queue, event))
+		rest_pause_wake(&stream->pause);
 }
 
 /* --- the answer --- */
@@ -134,17 +79,16 @@ static ssize_t
 read_events(void *arg, uint64_t at, char *data, size_t max)
 {
 	struct rest_stream *stream = arg;
-	bool beats;
 
 	(void)at;
 	if (stream->written == stream->text.len) {
-		struct event *event = take_event(stream, &beats);
+		struct event *event = event_queue_take(&stream->queue);
 
 		buf_reset(&stream->text);
 		stream->written = 0;
 		if (event != NULL)
 			write_event(stream, event);
-		else if (beats)
+		else if (atomic_exchange(&stream->wants_beat, false))
 			buf_adds(&stream->text, ":\n\n");
 		else
 			return rest_pause_wait(&stream->pause) ? 0
@@ -190,9 +134,7 @@ on_beat(void *arg)
 	struct rest *rest = arg;
 
 	for (struct rest_stream *stream = rest->streams; stream != NULL; stream = stream->next) {
-		pthread_mutex_lock(&stream->mu);
 		stream->wants_beat = true;
-		pthread_mutex_unlock(&stream->mu);
 		rest_pause_wake(&stream->pause);
 	}
 	if (rest->streams != NULL)
@@ -257,12 +199,11 @@ stream_new(struct rest_request *req, bool wants_progress)
 	struct rest_stream *stream = mem_zero(1, sizeof(*stream));
 
 	rest_pause_init(&stream->pause, req);
-	pthread_mutex_init(&stream->mu, NULL);
+	event_queue_init(&stream->queue, wants_progress);
 	buf_init(&stream->text, TEXT_MAX);
 	/* The first bytes take the header with them, and say how soon to come back. */
 	buf_adds(&stream->text, "retry: 2000\n\n");
 	stream->refs = 1;
-	stream->wants_progress = wants_progress;
 	return stream;
 }
 
