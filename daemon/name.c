@@ -152,6 +152,25 @@ name_check(const char *name, size_t len, struct error *err)
 	}
 }
 
+size_t
+name_utf8_span(const char *text, size_t len)
+{
+	const utf8proc_uint8_t *bytes = (const utf8proc_uint8_t *)text;
+	size_t i = 0;
+
+	while (i < len) {
+		utf8proc_int32_t c;
+		utf8proc_ssize_t step = 1;
+
+		if (bytes[i] >= 0x80)
+			step = utf8proc_iterate(bytes + i, (utf8proc_ssize_t)(len - i), &c);
+		if (step <= 0)
+			return i;
+		i += (size_t)step;
+	}
+	return len;
+}
+
 /* Takes one character; a byte that is no UTF-8 counts as one, beyond Unicode.  0 at the end. */
 static int32_t
 next_char(const char **text)

@@ -25,6 +25,8 @@
 int	name_check(const char *name, size_t len, struct error *err);
 /* The same of one part (a directory entry). */
 int	name_check_part(const char *part, size_t len, struct error *err);
+/* How many bytes of `text` are valid UTF-8, from its beginning on; `len` if all are.  No rule on characters. */
+size_t	name_utf8_span(const char *text, size_t len);
 /* True if `name` matches `glob`: `*` any run of characters (`/` included), `?` one character,
  * [abc] [a-z] [^a] sets, as SQLite's GLOB does. */
 bool	name_match(const char *glob, const char *name);

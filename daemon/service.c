@@ -2,7 +2,7 @@
  *
  * service.c - what any face may ask of this peer: itself, the peers, its events, its configuration.
  *
- * A service owns little: the configuration in force, and small files kept open.  It is the one place where a request is judged
+ * A service owns little: the configuration in force, small files kept open, and uploads that broke off.  It is the one place where a request is judged
  * (rights, conditions, what a name means) and where the modules below are brought together: when the catalog has
  * committed something, the events for it are published here and the peers are told.
  *
@@ -91,8 +91,16 @@ service_new(const struct service_parts *parts, struct config *config)
 	service->started_ms = clock_ms();
 	pthread_mutex_init(&service->mutex, NULL);
 	service_readers_init(&service->readers);
+	service_lot_init(service);
 	catalog_on_commit(parts->catalog, on_commit, service);
 	return service;
+}
+
+void
+service_stop(struct service *service)
+{
+	assert(loop_is_mine(service->parts.loop));
+	service_lot_close(&service->lot);
 }
 
 void
@@ -100,6 +108,8 @@ service_free(struct service *service)
 {
 	if (service == NULL)
 		return;
+	service_stop(service);
+	service_lot_fini(&service->lot);
 	service_readers_fini(&service->readers);
 	pthread_mutex_destroy(&service->mutex);
 	config_unref(service->config);

@@ -40,6 +40,8 @@ struct service_parts {
 };
 
 struct service	*service_new(const struct service_parts *parts, struct config *config);
+/* Mind: the way down begins.  From now on what breaks off is dropped. */
+void		 service_stop(struct service *service);
 void		 service_free(struct service *service);
 /* Mind: a new configuration is in force. */
 void		 service_configure(struct service *service, struct config *config);
@@ -83,6 +85,10 @@ int	service_open(struct service *service, const char *name, struct store_reader 
 	    struct catalog_local *ret_file, struct error *err);
 int	service_open_content(struct service *service, const struct content_id *content,
 	    struct store_reader **ret, struct error *err);	/* (disk) */
+/* What the catalog says of a file of ours, or of any with this content (its name into ret_name[NAME_SIZE]); opens nothing.  (disk) */
+int	service_stat(struct service *service, const char *name, struct catalog_local *ret, struct error *err);
+int	service_stat_content(struct service *service, const struct content_id *content, char *ret_name,
+	    struct catalog_local *ret, struct error *err);
 /* The layer of a content of ours; piece_bytes 0: the one we choose; coarser ones are folded, finer ones are
  * P2P_BAD_REQUEST with a text that names the finest.  Gives: free().  (disk) */
 int	service_layer(struct service *service, const struct content_id *content, uint32_t piece_bytes,
@@ -91,6 +97,9 @@ int	service_layer(struct service *service, const struct content_id *content, uin
 int	service_have(struct service *service, const struct content_id *content, struct error *err);
 
 /* --- changing the share --- */
+#define SERVICE_UPLOAD_ID_MAX	64		/* bytes of printable ASCII, one at least */
+#define SERVICE_PARKED_MAX	32		/* broken uploads that are kept; the oldest goes first */
+#define SERVICE_PARK_MS		(10 * 60 * 1000)	/* and for so long */
 struct service_put {
 	enum service_origin origin;
 	const char *name;
@@ -100,13 +109,20 @@ struct service_put {
 	const struct digest *if_match;	/* If-Match: the root that it must have now, else P2P_PRECONDITION; implies replace */
 	mode_t mode;			/* 0: 0644 */
 	int64_t mtime_ns;		/* 0: now */
+	const struct content_id *expect;	/* what must come, else P2P_BAD_CONTENT and nothing is kept; or NULL */
+	const char *upload_id;		/* the sender's own: it may go on later; NULL: it may not */
+	uint64_t offset;		/* goes on with the upload of this id at this byte; 0: begins it anew */
 };
 struct service_upload;
 struct service_stored {
 	struct content_id content;
 	bool is_new;			/* nothing had this name before */
 };
-/* Checks name, rights, conditions, room.  Gives an upload.  (disk) */
+/*
+ * Checks name, rights, conditions, room.  Gives an upload.  One that goes on is checked in the same way, and has the attributes of
+ * the new put; its announced size must be the old one, if there is one.  With an id also: P2P_CONFLICT while the same upload is
+ * being sent, P2P_NOT_FOUND if none can go on, P2P_BAD_RANGE (the text names the right offset).  (disk)
+ */
 int	service_put_begin(struct service *service, const struct service_put *put, struct service_upload **ret,
 	    struct error *err);
 int	service_put_feed(struct service_upload *upload, const void *data, size_t len, struct error *err);	/* (disk) */
@@ -114,6 +130,11 @@ int	service_put_feed_fd(struct service_upload *upload, int fd, struct error *err
 /* The file is durable, has its name and stands in the catalog when this returns P2P_OK.  The upload stays to be freed.  (disk) */
 int	service_put_end(struct service_upload *upload, struct service_stored *ret, struct error *err);
 void	service_put_free(struct service_upload *upload);	/* drops what was not ended; NULL is nothing (disk) */
+/* Takes an upload whose sender went away.  One that has an id and some bytes, and did not fail or end, is kept so that it can
+ * go on; any other is dropped.  Any thread. */
+void	service_put_park(struct service_upload *upload);
+/* The bytes that an upload has which was not ended, kept or on its way.  P2P_NOT_FOUND.  Any thread. */
+int	service_upload_offset(struct service *service, const char *name, const char *upload_id, uint64_t *ret_offset);
 /* if_match as above, or NULL.  (disk) */
 int	service_remove(struct service *service, enum service_origin origin, const char *name,
 	    const struct digest *if_match, struct error *err);

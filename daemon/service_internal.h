@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * service_internal.h - what the parts of service share: service.c (this peer, peers, the daemon), service_read.c (files to read),
- * service_put.c (changing the share), service_fetch.c (what NAME or ID means, fetches, streams).
+ * service_put.c (changing the share), service_park.c (uploads that broke off), service_fetch.c (what NAME or ID means, fetches, streams).
  */
 #ifndef P2PD_SERVICE_INTERNAL_H
 #define P2PD_SERVICE_INTERNAL_H
@@ -26,6 +26,36 @@ struct reader_cache {
 	struct cached_reader slots[READER_CACHE_SLOTS];
 };
 
+/* An upload on its way, or parked. */
+struct service_upload {
+	struct service *service;
+	char name[NAME_SIZE];
+	char id[SERVICE_UPLOAD_ID_MAX + 1];	/* "": it cannot go on later */
+	bool is_replacing;		/* a different file of this name may go */
+	bool is_new;			/* nothing had this name at the beginning */
+	bool is_held;			/* the indexer keeps off the name */
+	bool is_over;			/* it failed or ended: nothing to go on with */
+	mode_t mode;
+	int64_t mtime_ns;
+	uint64_t expect_bytes;		/* announced, or UINT64_MAX */
+	struct store_upload *upload;
+	atomic_uint_fast64_t bytes;	/* that came */
+	/* In the lot, under its mutex. */
+	struct service_upload *next;
+	bool is_listed, is_parked;
+	uint64_t until_ms;		/* by clock_ms(), if it is parked */
+};
+
+/* All uploads with an id. */
+struct parking_lot {
+	pthread_mutex_t mutex;
+	struct service_upload *first;	/* those that are parked: in the order in which they came */
+	unsigned parked;
+	bool is_closed;			/* on the way down: nothing is parked any more */
+	uint64_t park_ms;		/* SERVICE_PARK_MS; tests cannot wait for so long */
+	struct loop_timer *timer;	/* mind's: the first whose time will be over; NULL once closed */
+};
+
 struct service {
 	struct service_parts parts;
 	uint64_t started_ms;
@@ -33,6 +63,7 @@ struct service {
 	pthread_mutex_t mutex;
 	struct config *config;		/* under the mutex; a reference */
 	struct reader_cache readers;
+	struct parking_lot lot;
 };
 
 /* --- service_read.c --- */
@@ -46,6 +77,23 @@ void	service_readers_fini(struct reader_cache *cache);
  * names the key. */
 int	service_allow(struct service *service, enum service_origin origin, bool changes, const char *what,
 	    struct error *err);
+/* The indexer may have the name again. */
+void	service_put_release(struct service_upload *upload);
+
+/* --- service_park.c --- */
+void	service_lot_init(struct service *service);
+/* Mind: nothing is parked any more, no timer runs. */
+void	service_lot_close(struct parking_lot *lot);
+/* Drops what is parked; closed before.  (disk) */
+void	service_lot_fini(struct parking_lot *lot);
+int	service_upload_id_check(const char *id, struct error *err);
+/*
+ * Lists `fresh`, whose name and id are set, as being sent.  If it goes on at `offset` it gets the bytes of the one that is
+ * parked; if it begins, such a one is dropped.  P2P_CONFLICT, P2P_NOT_FOUND, P2P_BAD_RANGE, P2P_BAD_REQUEST.  (disk)
+ */
+int	service_lot_enter(struct service_upload *fresh, uint64_t offset, struct error *err);
+/* Takes it from the list, if it is there. */
+void	service_lot_leave(struct service_upload *upload);
 
 /* loop_call with the text for a daemon that is stopping. */
 int	service_ask(struct service *service, loop_ask_fn fn, void *arg, struct error *err);

@@ -6,7 +6,8 @@
  *
  * An upload is judged at its beginning (name, rights, conditions, room), streams into the store, and gets its name, and its
  * entry in the catalog, at its end; until then nothing of it is to be seen.  Conditions are about what the catalog says;
- * what the disk says meanwhile is judged by the rename itself.  The indexer is held off the name in between.
+ * what the disk says meanwhile is judged by the rename itself.  The indexer is held off the name in between, but not while an
+ * upload that broke off waits to go on (service_park.c): nobody knows whether it will.
  */
 #include "service_internal.h"
 
@@ -16,16 +17,6 @@
 #include "mem.h"
 
 #define DEFAULT_MODE	0644
-
-struct service_upload {
-	struct service *service;
-	char name[NAME_SIZE];
-	bool is_replacing;	/* a different file of this name may go */
-	bool is_new;		/* nothing had this name at the beginning */
-	mode_t mode;
-	int64_t mtime_ns;
-	struct store_upload *upload;
-};
 
 int
 service_allow(struct service *service, enum service_origin origin, bool changes, const char *what,
@@ -82,6 +73,14 @@ release(struct service *service, const char *name)
 	loop_post(service->parts.loop, release_on_mind, ask);
 }
 
+void
+service_put_release(struct service_upload *upload)
+{
+	if (upload->is_held)
+		release(upload->service, upload->name);
+	upload->is_held = false;
+}
+
 /* --- uploads --- */
 
 /* What stands under the name now, as far as the catalog knows.  False: nothing. */
@@ -115,6 +114,10 @@ judge_put(struct service *service, const struct service_put *put, bool *ret_is_n
 		code = service_allow(service, put->origin, true, "replacing files", err);
 	if (code != P2P_OK)
 		return code;
+	if (put->expect != NULL && put->expect_bytes != UINT64_MAX &&
+	    put->expect_bytes != put->expect->size_bytes)
+		return error_set(err, P2P_BAD_REQUEST,
+		    "the announced size is not that of the expected content");
 	struct catalog_local existing;
 	bool exists = find_existing(service, put->name, &existing);
 	if (exists && put->if_absent)
@@ -124,53 +127,104 @@ judge_put(struct service *service, const struct service_put *put, bool *ret_is_n
 	return check_match(put->name, exists ? &existing : NULL, put->if_match, err);
 }
 
+/* What `put` says, and nothing on the disk yet. */
+static struct service_upload *
+upload_new(struct service *service, const struct service_put *put)
+{
+	struct service_upload *upload = mem_zero(1, sizeof(*upload));
+	upload->service = service;
+	memcpy(upload->name, put->name, strlen(put->name) + 1);
+	if (put->upload_id != NULL)
+		memcpy(upload->id, put->upload_id, strlen(put->upload_id) + 1);
+	upload->is_replacing = put->replace || put->if_match != NULL;
+	upload->mode = put->mode != 0 ? put->mode & 0777 : DEFAULT_MODE;
+	upload->mtime_ns = put->mtime_ns;
+	upload->expect_bytes = put->expect_bytes;
+	/* Whoever knows the content knows its size: too many bytes are then refused as they come. */
+	if (put->expect != NULL && put->expect_bytes == UINT64_MAX)
+		upload->expect_bytes = put->expect->size_bytes;
+	return upload;
+}
+
+/* Makes the file that the bytes go to, unless they go on in one. */
+static int
+open_upload(struct service_upload *upload, enum service_origin origin, struct error *err)
+{
+	if (upload->upload != NULL)
+		return P2P_OK;
+	struct service *service = upload->service;
+	struct config *config = service_config(service);
+	uint64_t max_bytes =
+	    origin == SERVICE_OWNER ? MERKLE_CONTENT_MAX : config->rest_upload_max;
+	struct error error = { 0 };
+	upload->upload = store_upload_new(service->parts.store, upload->expect_bytes, max_bytes,
+	    config->share_reserve_bytes, &error);
+	config_unref(config);
+	if (upload->upload != NULL)
+		return P2P_OK;
+	if (err != NULL)
+		*err = error;
+	return error.code;
+}
+
+static int
+judge_id(const struct service_put *put, struct error *err)
+{
+	if (put->upload_id != NULL)
+		return service_upload_id_check(put->upload_id, err);
+	if (put->offset != 0)
+		return error_set(err, P2P_BAD_REQUEST,
+		    "an upload that goes on at an offset has an upload id");
+	return P2P_OK;
+}
+
 int
 service_put_begin(struct service *service, const struct service_put *put,
     struct service_upload **ret, struct error *err)
 {
 	bool is_new = false;
 	int code = judge_put(service, put, &is_new, err);
+	if (code == P2P_OK)
+		code = judge_id(put, err);
 	if (code != P2P_OK)
 		return code;
-	struct config *config = service_config(service);
-	uint64_t max_bytes =
-	    put->origin == SERVICE_OWNER ? MERKLE_CONTENT_MAX : config->rest_upload_max;
-	struct error error = { 0 };
-	struct store_upload *upload = store_upload_new(service->parts.store, put->expect_bytes,
-	    max_bytes, config->share_reserve_bytes, &error);
-	config_unref(config);
-	if (upload == NULL) {
-		if (err != NULL)
-			*err = error;
-		return error.code;
-	}
-	code = hold(service, put->name, err);
+	struct service_upload *upload = upload_new(service, put);
+	upload->is_new = is_new;
+	if (put->upload_id != NULL)
+		code = service_lot_enter(upload, put->offset, err);
+	if (code == P2P_OK)
+		code = open_upload(upload, put->origin, err);
+	if (code == P2P_OK)
+		code = hold(service, put->name, err);
 	if (code != P2P_OK) {
-		store_upload_free(upload);
+		service_put_free(upload);
 		return code;
 	}
-	struct service_upload *mine = mem_zero(1, sizeof(*mine));
-	mine->service = service;
-	memcpy(mine->name, put->name, strlen(put->name) + 1);
-	mine->is_replacing = put->replace || put->if_match != NULL;
-	mine->is_new = is_new;
-	mine->mode = put->mode != 0 ? put->mode & 0777 : DEFAULT_MODE;
-	mine->mtime_ns = put->mtime_ns;
-	mine->upload = upload;
-	*ret = mine;
+	upload->is_held = true;
+	store_upload_expect(upload->upload, put->expect);
+	*ret = upload;
 	return P2P_OK;
+}
+
+/* After bytes came, or did not. */
+static int
+settle(struct service_upload *upload, int code)
+{
+	upload->is_over = code != P2P_OK;
+	atomic_store(&upload->bytes, store_upload_bytes(upload->upload));
+	return code;
 }
 
 int
 service_put_feed(struct service_upload *upload, const void *data, size_t len, struct error *err)
 {
-	return store_upload_feed(upload->upload, data, len, err);
+	return settle(upload, store_upload_feed(upload->upload, data, len, err));
 }
 
 int
 service_put_feed_fd(struct service_upload *upload, int fd, struct error *err)
 {
-	return store_upload_feed_fd(upload->upload, fd, err);
+	return settle(upload, store_upload_feed_fd(upload->upload, fd, err));
 }
 
 static int
@@ -196,6 +250,7 @@ int
 service_put_end(struct service_upload *upload, struct service_stored *ret, struct error *err)
 {
 	struct store_written written = { 0 };
+	upload->is_over = true;
 	int code = store_upload_commit(upload->upload, upload->name, upload->mode,
 	    upload->mtime_ns, upload->is_replacing ? FILE_REPLACE : FILE_KEEP_EXISTING, &written,
 	    err);
@@ -213,8 +268,9 @@ service_put_free(struct service_upload *upload)
 {
 	if (upload == NULL)
 		return;
+	service_lot_leave(upload);
 	store_upload_free(upload->upload);
-	release(upload->service, upload->name);
+	service_put_release(upload);
 	free(upload);
 }
 

@@ -102,6 +102,20 @@ open_local(struct service *service, const char *name, const struct catalog_local
 }
 
 int
+service_stat(struct service *service, const char *name, struct catalog_local *ret, struct error *err)
+{
+	int code = name_check(name, strlen(name), err);
+	if (code != P2P_OK)
+		return code;
+	code = catalog_find_local(service->parts.catalog, name, ret);
+	if (code == P2P_NOT_FOUND)
+		return error_set(err, code, "this peer has no file \"%s\"", name);
+	if (code != P2P_OK)
+		return error_set(err, code, "the catalog cannot be read");
+	return P2P_OK;
+}
+
+int
 service_open(struct service *service, const char *name, struct store_reader **ret,
     struct catalog_local *ret_file, struct error *err)
 {
@@ -110,15 +124,9 @@ service_open(struct service *service, const char *name, struct store_reader **re
 	catalog_head(service->parts.catalog, &head);
 	struct store_reader *reader = find_cached(service, name, head.seq, &file);
 	if (reader == NULL) {
-		int code = name_check(name, strlen(name), err);
-		if (code != P2P_OK)
-			return code;
-		code = catalog_find_local(service->parts.catalog, name, &file);
-		if (code == P2P_NOT_FOUND)
-			return error_set(err, code, "this peer has no file \"%s\"", name);
-		if (code != P2P_OK)
-			return error_set(err, code, "the catalog cannot be read");
-		code = open_local(service, name, &file, &reader, err);
+		int code = service_stat(service, name, &file, err);
+		if (code == P2P_OK)
+			code = open_local(service, name, &file, &reader, err);
 		if (code != P2P_OK)
 			return code;
 		keep_cached(service, name, head.seq, reader, &file);
@@ -138,8 +146,8 @@ no_content(const struct content_id *content, struct error *err)
 	    (unsigned long long)content->size_bytes);
 }
 
-static int
-find_content(struct service *service, const struct content_id *content, char *ret_name,
+int
+service_stat_content(struct service *service, const struct content_id *content, char *ret_name,
     struct catalog_local *ret, struct error *err)
 {
 	int code = catalog_find_content(service->parts.catalog, content, ret_name, ret);
@@ -156,7 +164,7 @@ service_open_content(struct service *service, const struct content_id *content,
 {
 	char name[NAME_SIZE];
 	struct catalog_local file;
-	int code = find_content(service, content, name, &file, err);
+	int code = service_stat_content(service, content, name, &file, err);
 	return code != P2P_OK ? code : open_local(service, name, &file, ret, err);
 }
 
@@ -165,7 +173,7 @@ service_have(struct service *service, const struct content_id *content, struct e
 {
 	char name[NAME_SIZE];
 	struct catalog_local file;
-	return find_content(service, content, name, &file, err);
+	return service_stat_content(service, content, name, &file, err);
 }
 
 int

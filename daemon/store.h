@@ -86,6 +86,10 @@ struct store_written {
  * leave reserve_bytes free; P2P_TOO_LARGE over max_bytes. */
 struct store_upload *store_upload_new(struct store *store, uint64_t expect_bytes, uint64_t max_bytes,
 		     uint64_t reserve_bytes, struct error *err);
+/* What must come: a commit of anything else is P2P_BAD_CONTENT, and no file takes the name.  NULL: whatever comes.  Copied. */
+void		 store_upload_expect(struct store_upload *upload, const struct content_id *content);
+/* Bytes that were appended so far. */
+uint64_t	 store_upload_bytes(const struct store_upload *upload);
 /* Appends and hashes.  One thread at a time.  P2P_TOO_LARGE over max_bytes, P2P_BAD_CONTENT past the announced
  * size, P2P_NO_SPACE where the reserve begins.  After a failure the upload can only be freed. */
 int		 store_upload_feed(struct store_upload *upload, const void *data, size_t len, struct error *err);
@@ -94,8 +98,8 @@ int		 store_upload_feed_fd(struct store_upload *upload, int fd, struct error *er
 /*
  * Makes the file durable and gives it its name (mode as given less the umask; mtime_ns kept, or now if 0).
  * With FILE_KEEP_EXISTING a file of that name that has the very same content counts as done; another one
- * is P2P_EXISTS.  P2P_BAD_CONTENT if fewer bytes came than announced.  After failure the upload can be
- * committed again, or freed.
+ * is P2P_EXISTS.  P2P_BAD_CONTENT if fewer bytes came than announced, or others than expected.
+ * After failure the upload can be committed again, or freed.
  */
 int		 store_upload_commit(struct store_upload *upload, const char *name, mode_t mode, int64_t mtime_ns,
 		     enum file_replace replace, struct store_written *ret, struct error *err);

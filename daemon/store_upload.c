@@ -42,6 +42,8 @@ struct store_upload {
 	uint64_t expect_bytes;     /* announced, or UINT64_MAX */
 	uint64_t max_bytes;
 	uint64_t reserve_bytes;
+	struct content_id expected; /* if has_expected */
+	bool has_expected;
 	uint64_t written_bytes;         /* in the file and hashed; the rest is in block[] */
 	uint64_t room_at_bytes;         /* written_bytes at which to look at the free space */
 	unsigned char *block;           /* STORE_BLOCK bytes, made when first needed */
@@ -120,6 +122,20 @@ store_upload_free(struct store_upload *upload)
 	free(upload);
 }
 
+void
+store_upload_expect(struct store_upload *upload, const struct content_id *content)
+{
+	upload->has_expected = content != NULL;
+	if (content != NULL)
+		upload->expected = *content;
+}
+
+uint64_t
+store_upload_bytes(const struct store_upload *upload)
+{
+	return upload->written_bytes + upload->fill;
+}
+
 /* Breaks the upload for good if `rc` is an error. */
 static int
 settle(struct store_upload *upload, int rc, const struct error *why, struct error *err)
@@ -173,7 +189,7 @@ flush(struct store_upload *upload, struct error *err)
 static int
 check_size(const struct store_upload *upload, size_t len, struct error *err)
 {
-	uint64_t taken_bytes = upload->written_bytes + upload->fill;
+	uint64_t taken_bytes = store_upload_bytes(upload);
 
 	if (len > upload->expect_bytes - taken_bytes)
 		return error_set(err, P2P_BAD_CONTENT, "more bytes came than the %llu announced",
@@ -331,6 +347,20 @@ take_name(struct store_upload *upload, const char *name, enum file_replace repla
 	return P2P_OK;
 }
 
+/* Before the bytes are synced: what is not wanted need not become durable. */
+static int
+check_expected(const struct store_upload *upload, struct error *err)
+{
+	char hex[DIGEST_HEX_SIZE];
+
+	if (!upload->has_expected || content_equal(&upload->made.content, &upload->expected))
+		return P2P_OK;
+	digest_hex(&upload->made.content.root, hex);
+	return error_set(err, P2P_BAD_CONTENT,
+			 "what came is another content than expected: %llu bytes, root %s",
+			 (unsigned long long)upload->made.content.size_bytes, hex);
+}
+
 int
 store_upload_commit(struct store_upload *upload, const char *name, mode_t mode, int64_t mtime_ns,
 		    enum file_replace replace, struct store_written *ret, struct error *err)
@@ -343,12 +373,14 @@ store_upload_commit(struct store_upload *upload, const char *name, mode_t mode, 
 		rc = name_check(name, strlen(name), err);
 	if (rc < 0)
 		return rc;
-	uint64_t got_bytes = upload->written_bytes + upload->fill;
+	uint64_t got_bytes = store_upload_bytes(upload);
 	if (upload->expect_bytes != UINT64_MAX && got_bytes != upload->expect_bytes)
 		return error_set(err, P2P_BAD_CONTENT, "%llu bytes came of the %llu announced",
 				 (unsigned long long)got_bytes,
 				 (unsigned long long)upload->expect_bytes);
 	rc = end_content(upload, &why);
+	if (rc == P2P_OK)
+		rc = check_expected(upload, &why);
 	if (rc == P2P_OK)
 		rc = store_seal(upload->fd, mode & upload->mode_mask, mtime_ns, &why);
 	if (settle(upload, rc, &why, err) < 0)

@@ -230,6 +230,29 @@ START_TEST(test_a_hostile_glob_does_not_take_for_ever)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	size_t span;
+} spans[] = {
+	{ "", 0 },
+	{ "abc\x01\n", 5 },
+	{ "h\xc3\xa9", 3 },
+	{ "\xf0\x9f\x8e\x89!", 5 },
+	{ "ab\xff", 2 },
+	{ "ab\xc3", 2 },            /* cut within a character */
+	{ "\xf0\x9f\x8e", 0 },      /* the same */
+	{ "a\xc0\xaf", 1 },         /* overlong */
+	{ "a\xed\xa0\x80", 1 },     /* a surrogate */
+	{ "a\xf4\x90\x80\x80", 1 }, /* beyond Unicode */
+	{ "a\x80", 1 },             /* continues nothing */
+};
+
+START_TEST(test_the_span_of_utf8_ends_where_it_is_broken)
+{
+	ck_assert_uint_eq(name_utf8_span(spans[_i].text, strlen(spans[_i].text)), spans[_i].span);
+}
+END_TEST
+
 #define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
 
 int
@@ -249,6 +272,7 @@ main(void)
 	tcase_add_test(tc, test_the_error_shows_a_hostile_name_escaped);
 	tcase_add_test(tc, test_parts_that_grow_by_decomposition_fit);
 	tcase_add_loop_test(tc, test_a_glob_matches_as_written, 0, COUNT(globs));
+	tcase_add_loop_test(tc, test_the_span_of_utf8_ends_where_it_is_broken, 0, COUNT(spans));
 	tcase_add_test(tc, test_globs_agree_with_sqlite_on_random_texts);
 	tcase_add_test(tc, test_a_hostile_glob_does_not_take_for_ever);
 	suite_add_tcase(suite, tc);
