@@ -5,7 +5,7 @@
  *
  * Encoders give a message that owns its parts, as if it had been unpacked: ..._free_unpacked(message, NULL) frees it.
  * Decoders refuse what is malformed or out of range, P2P_BAD_REQUEST with the field's name; outputs are untouched then.
- * Strings are checked to be UTF-8 (protobuf-c does not).
+ * What comes from a wire is unpacked by wire_pb_unpack(), which sees what protobuf-c does not look for.
  */
 #ifndef P2PD_WIRE_PB_H
 #define P2PD_WIRE_PB_H
@@ -22,6 +22,13 @@
 
 #define WIRE_PB_MAX	((8u << 20) + (64u << 10))	/* bytes of one message, either way */
 
+#define WIRE_PB_VALUES_MAX 65536	/* values of one message, those of its parts included */
+
+/* Unpacks one message.  Refused with P2P_BAD_REQUEST, before anything is allocated, is what is malformed, has more than WIRE_PB_VALUES_MAX
+ * values (a value of two bytes costs a hundred in memory), or a string that is not UTF-8 or holds a NUL; P2P_TOO_LARGE over
+ * WIRE_PB_MAX.  Unknown fields are ignored.  Gives: protobuf_c_message_free_unpacked(message, NULL).  NULL and err. */
+ProtobufCMessage *wire_pb_unpack(const ProtobufCMessageDescriptor *descriptor, const void *data, size_t len, struct error *err);
+
 /* "slug: a sentence", and back: the code of the slug, and the sentence; false if it is none. */
 char	*wire_pb_status(const struct error *err);	/* gives: free() */
 bool	 wire_pb_status_parse(const char *details, struct error *ret);
@@ -29,7 +36,7 @@ bool	 wire_pb_status_parse(const char *details, struct error *ret);
 int	 wire_pb_grpc_status(int code);
 int	 wire_pb_code_of_status(int grpc_status);
 
-/* Decoding refuses what merkle_content_check() refuses, and a missing message (NULL). */
+/* Decoding refuses what merkle_content_valid() refuses, and a missing message (NULL). */
 int	 wire_pb_content(const P2p__V1__Content *message, struct content_id *ret, struct error *err);
 int	 wire_pb_node(const P2p__V1__Node *message, struct node_record *ret, struct error *err);
 int	 wire_pb_notice(const P2p__V1__Notice *message, struct notice *ret, struct error *err);
