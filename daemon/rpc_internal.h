@@ -2,10 +2,15 @@
  *
  * rpc_internal.h - what the files of the gRPC face share.
  *
- * rpc.c	    the face: listeners, its thread, the self-probe that starts it anew, the way down
+ * rpc.c	    the face: addresses, the way up and down, the restart
+ * rpc_server.c	    one life of the listener: the library's server, its queue, its thread
+ * rpc_probe.c	    the face calls itself, and is started anew if nobody answers
  * rpc_call.c	    one call from its request to its status: queue tags, batches, who may run when
+ * rpc_watchers.c   calls that last until somebody ends them, and the good-bye to them
+ * rpc_message.c    messages in byte buffers (a header of its own)
+ * rpc_credentials.c  by what a connection is protected (a header of its own)
  * rpc_methods.c    the table
- * rpc_peers.c, rpc_files.c, rpc_transfer.c, rpc_events.c, rpc_health.c, rpc_reflection.c   what the methods do
+ * rpc_peers.c, rpc_files.c, rpc_download.c, rpc_upload.c, rpc_events.c, rpc_health.c, rpc_reflection.c   what the methods do
  *
  * A method is a row of functions and knows nothing of batches and tags.  Its steps are called one after the
  * other, never two at once, on the face's own thread, or, if they wait for a disk, on the pool:
@@ -25,12 +30,15 @@
 
 #include <grpc/grpc.h>
 #include <protobuf-c/protobuf-c.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 #include "rpc.h"
 #include "wire_pb.h"
 
-#define RPC_MESSAGE_MAX	((1u << 20) + (64u << 10))	/* bytes of one message that a client may send */
+#define RPC_MESSAGE_MAX	((1u << 20) + (64u << 10))	/* bytes of one message in a client stream */
+#define RPC_REQUEST_MAX	(64u << 10)			/* bytes of one message to any other method */
 #define RPC_BLOCK	(256u << 10)			/* bytes of file in one message that we send */
 #define RPC_STREAMS_MAX	128				/* calls at once on one connection */
 #define RPC_HEADERS_MAX	(16u << 10)			/* bytes of the headers of one call */
@@ -51,12 +59,50 @@ struct rpc_method {
 	const ProtobufCMessageDescriptor *request;
 	int (*take)(struct rpc_call *call, const ProtobufCMessage *message, struct error *err);
 	int (*next)(struct rpc_call *call, struct error *err);	/* server streams */
-	void (*end)(struct rpc_call *call);	/* frees call->state; after the last step, on any thread; NULL: nothing to do */
+	void (*end)(struct rpc_call *call);	/* frees the state; after the last step, once, even if others keep the call;
+						 * where the steps ran; NULL: nothing to do */
 };
 
 /* The rows, for all files of the face. */
 extern const struct rpc_method rpc_methods[];
 extern const size_t rpc_method_count;
+
+#define RPC_TAKE(name)	int name(struct rpc_call *call, const ProtobufCMessage *message, struct error *err)
+#define RPC_NEXT(name)	int name(struct rpc_call *call, struct error *err)
+#define RPC_DONE(name)	void name(struct rpc_call *call)
+
+/* rpc_peers.c */
+RPC_TAKE(rpc_register);
+RPC_TAKE(rpc_list_peers);
+RPC_NEXT(rpc_list_peers_next);
+RPC_DONE(rpc_list_peers_end);
+RPC_TAKE(rpc_leave);
+RPC_TAKE(rpc_notify);
+/* rpc_files.c */
+RPC_TAKE(rpc_search);
+RPC_NEXT(rpc_search_next);
+RPC_DONE(rpc_search_end);
+RPC_TAKE(rpc_stat);
+RPC_TAKE(rpc_layer);
+RPC_TAKE(rpc_have);
+RPC_TAKE(rpc_changes);
+/* rpc_download.c, rpc_upload.c */
+RPC_TAKE(rpc_download);
+RPC_NEXT(rpc_download_next);
+RPC_DONE(rpc_download_end);
+RPC_TAKE(rpc_upload);
+RPC_DONE(rpc_upload_end);
+/* rpc_events.c */
+RPC_TAKE(rpc_watch);
+RPC_NEXT(rpc_watch_next);
+RPC_DONE(rpc_watch_end);
+/* rpc_health.c */
+RPC_TAKE(rpc_health_check);
+RPC_TAKE(rpc_health_watch);
+RPC_NEXT(rpc_health_watch_next);
+RPC_DONE(rpc_health_watch_end);
+/* rpc_reflection.c */
+RPC_TAKE(rpc_reflect);
 
 /* What a method may see of its call.  The rest of a call is rpc_call.c's. */
 struct rpc_call_head {
@@ -65,6 +111,7 @@ struct rpc_call_head {
 	const struct rpc_method *method;
 	void *state;			/* the method's own; NULL at first */
 	atomic_bool is_over;		/* what a long step looks at */
+	bool lasts;			/* it was a watcher */
 };
 /* A call begins with its head. */
 static inline struct rpc_call_head *
@@ -77,36 +124,124 @@ rpc_head(struct rpc_call *call)
 
 /* Packs and keeps a reply. */
 void	rpc_reply(struct rpc_call *call, const ProtobufCMessage *message);
-/* The same for a message whose one field `field` (its number, of type bytes) is `data`: no copy is made.  Takes the slice. */
+/* The same for a message whose one field `field` (its number, of type bytes) is `data`: no copy is made.  Takes the slice.
+ * Counted as file bytes that leave. */
 void	rpc_reply_bytes(struct rpc_call *call, unsigned field, grpc_slice data);
 /* The host from which the call came, a literal address without brackets; "" if it cannot be told. */
 void	rpc_from_host(struct rpc_call *call, char ret_host[NODE_ADDRESS_SIZE]);
 
 /* --- from anywhere --- */
 
-/* A call may be kept by others (the mind, a fetch stream) beyond its steps, for rpc_wake(). */
+/* A call may be kept by others (the mind, a fetch stream) beyond its steps, for rpc_wake(), which does nothing then.  It keeps
+ * memory only: neither the way down nor end() waits for it. */
 struct rpc_call *rpc_call_ref(struct rpc_call *call);
 void	rpc_call_unref(struct rpc_call *call);
 /* There may be something to say: next() is called soon if it answered RPC_WAIT, or after the step that runs now.  Any thread. */
 void	rpc_wake(struct rpc_call *call);
 
-/* --- rpc_call.c for rpc.c --- */
+/* --- one life of the listener (rpc_server.c, rpc_call.c) --- */
 
-/* One life of the listener: a restart makes another. */
+/* What the queue gives back when something is done.  Embedded in what it is about, which lives until then. */
+typedef void	(*rpc_step_fn)(void *owner, bool success);
+struct rpc_tag {
+	void *owner;
+	_Atomic(rpc_step_fn) step;	/* set last, read first: who reads it sees what was made before */
+};
+static inline void
+rpc_tag_init(struct rpc_tag *tag, rpc_step_fn step, void *owner)
+{
+	tag->owner = owner;
+	atomic_store(&tag->step, step);
+}
+
+/* A restart makes another. */
 struct rpc_server {
 	struct rpc *rpc;
 	struct service *service;
 	grpc_server *server;
 	grpc_completion_queue *queue;
+	pthread_t poller;
+	bool has_poller;
 	void **registered;		/* of grpc_server_register_method(), by row */
-	atomic_size_t calls;		/* that live */
+	struct rpc_tag stopped;
+	atomic_size_t holds;		/* calls, and the server itself: the queue is open until there are none */
 	atomic_bool is_stopping;
+	atomic_bool is_down;		/* the thread ends */
+	struct rpc_server *next;	/* among those that go down; the mind's */
 };
+
+/* Binds, and starts a thread.  NULL; err names the address. */
+struct rpc_server *rpc_server_new(struct rpc *rpc, struct error *err);
+/* Begins the way down: no new calls, those that run are cancelled.  The addresses are free when this returns. */
+void	rpc_server_stop(struct rpc_server *server);
+/* Waits until it is down, and frees. */
+void	rpc_server_join(struct rpc_server *server);
+/* Whoever waits for the queue holds the server. */
+void	rpc_server_hold(struct rpc_server *server);
+void	rpc_server_release(struct rpc_server *server);
+
 /* Registers the table's methods; before the server starts. */
 void	rpc_calls_register(struct rpc_server *server);
 /* Asks for the first call of each method, and of unknown ones. */
 void	rpc_calls_expect(struct rpc_server *server);
-/* Runs the steps of one event of the queue. */
-void	rpc_calls_step(const grpc_event *event);
+
+/* --- the face (rpc.c, rpc_probe.c) --- */
+
+struct rpc_probe;
+
+/* A call that lasts until somebody ends it.  Embedded in its state. */
+struct rpc_watcher {
+	struct rpc_call *call;
+	struct rpc_watcher *next, **link;	/* under the list's lock */
+};
+struct rpc_watchers {
+	pthread_mutex_t mu;		/* guards the list and the number */
+	pthread_cond_t left;		/* one of them is gone */
+	struct rpc_watcher *first;
+	size_t count;			/* with those that ended, but whose last word has not left yet */
+	atomic_bool is_stopping;
+};
+
+struct rpc_address {
+	char *text;			/* as configured */
+	char host[NODE_ADDRESS_SIZE];	/* the first one that the text means: 127.0.0.1, [::1] */
+	struct sockaddr_storage at;
+	socklen_t at_len;
+	bool is_wildcard;
+	uint16_t port;			/* 0: any, until it is bound */
+};
+
+struct rpc {
+	struct service *service;
+	struct loop *loop;
+	bool is_on;			/* there is an address to listen on */
+	char *congestion;		/* or NULL */
+	size_t address_count;
+	struct rpc_address addresses[CONFIG_LIST_MAX];
+	struct rpc_server *server;	/* the mind's; NULL: none could be started */
+	struct rpc_server *old;		/* the mind's: those that go down */
+	struct rpc_probe *probe;	/* the mind's */
+	struct rpc_watchers watchers;
+};
+
+uint16_t rpc_address_port(const struct rpc_address *address);	/* of `at` */
+void	rpc_address_set_port(struct rpc_address *address, uint16_t port);
+/* Mind.  Puts another server in the place of the one that does not answer. */
+void	rpc_restart(struct rpc *rpc);
+/* Mind.  Calls every address now and then, and rpc_restart() if twice running one does not answer. */
+struct rpc_probe *rpc_probe_new(struct rpc *rpc);
+void	rpc_probe_free(struct rpc_probe *probe);
+
+/* --- rpc_watchers.c --- */
+void	rpc_watchers_init(struct rpc_watchers *watchers);
+void	rpc_watchers_fini(struct rpc_watchers *watchers);
+/* From its first step until its end, a call that lasts.  Once it is stopping it is woken, and its next step ends it. */
+void	rpc_watcher_add(struct rpc_watcher *watcher, struct rpc_call *call);
+void	rpc_watcher_remove(struct rpc_watcher *watcher);
+bool	rpc_watcher_is_stopping(const struct rpc_watcher *watcher);
+/* By rpc_call.c, when all has left of a call that lasts. */
+void	rpc_watchers_let_go(struct rpc_watchers *watchers);
+/* Mind.  Wakes all of them, and waits a moment until they have said their last word. */
+void	rpc_watchers_stop(struct rpc_watchers *watchers);
 
 #endif

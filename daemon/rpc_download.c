@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rpc_download.c - Files/Download: bytes of a file from any offset, from here or through the network.
+ *
+ * The first message says what it is; then come blocks, each read into a slice that leaves without being copied.  The next
+ * one is read when the one before has left, so a call holds one block however large the file is and however slowly its
+ * reader reads.
+ *
+ * What is here is read from the open file, and after every block the file is looked at: once it changed, the call ends in
+ * P2P_CONFLICT and whoever receives it cannot take what came for the whole.  What others hold is a fetch_stream, whose bytes are
+ * verified before they are read; where it has none yet the call waits, and the stream wakes it.
+ *
+ * A range is as in REST: it begins within the file, or at its very end if it asks for the rest, and what it asks for beyond the end
+ * is not there.
+ */
+#include "rpc_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "mem.h"
+
+/* The number of DownloadResponse.data. */
+#define DATA_FIELD 2
+
+/*
+ * RPC_BLOCK is 256 KiB: 1 MiB moved no more bytes in a second (1.5 to 2.6 GB/s either way), and each reader that does not read
+ * would hold four times as much.  Whoever stores what comes writes best in pieces of that size anyway (store.h).
+ */
+_Static_assert(RPC_BLOCK <= 1u << 20, "p2p.proto promises at most 1 MiB of data");
+
+struct download {
+	struct rpc_call *call;       /* a reference, while there is a stream that may wake it */
+	struct store_reader *reader; /* one of the two */
+	struct fetch_stream *stream;
+	struct content_id content;
+	P2p__V1__File *file; /* until the first message has said it */
+	uint64_t at, end;    /* what is to be sent still */
+};
+
+/* --- what is asked for --- */
+
+static int
+open_local(struct download *download, struct service *service, const char *name, struct error *err)
+{
+	struct catalog_local file;
+	int code = service_open(service, name, &download->reader, &file, err);
+
+	if (code != P2P_OK)
+		return code;
+	download->content = file.content;
+	download->file = wire_pb_of_found(&(struct catalog_found){
+	    .name = name,
+	    .content = file.content,
+	    .mtime_ns = file.mtime_ns,
+	    .mode = file.mode,
+	    .is_local = true,
+	    .holders = "",
+	});
+	return P2P_OK;
+}
+
+/* What the catalog says of the content that is streamed. */
+static bool
+take_found(void *arg, const struct catalog_found *found)
+{
+	struct download *download = arg;
+
+	if (!content_equal(&found->content, &download->content))
+		return true;
+	download->file = wire_pb_of_found(found);
+	return false;
+}
+
+static int
+open_network(struct download *download, struct service *service, const char *name,
+	     struct error *err)
+{
+	struct catalog_query query = {
+		.match = CATALOG_EXACT,
+		.text = name,
+		.limit = CATALOG_PAGE_MAX,
+	};
+	char cursor[CATALOG_CURSOR_SIZE];
+	int code = service_stream(service, name, &download->content, &download->reader,
+				  &download->stream, err);
+
+	if (code == P2P_OK)
+		code = service_search(service, &query, take_found, download, cursor, err);
+	if (code == P2P_OK && download->file == NULL) /* its last holder has just left */
+		code = error_set(err, P2P_NOT_FOUND, "no peer has a file \"%s\"", name);
+	return code;
+}
+
+static int
+open_content(struct download *download, struct service *service, const P2p__V1__Content *message,
+	     struct error *err)
+{
+	struct stat st;
+	int code = wire_pb_content(message, &download->content, err);
+
+	if (code == P2P_OK)
+		code = service_open_content(service, &download->content, &download->reader, err);
+	if (code != P2P_OK)
+		return code;
+	if (fstat(download->reader->fd, &st) < 0)
+		return error_errno(err, "cannot stat the file");
+	download->file = wire_pb_of_found(&(struct catalog_found){
+	    .name = "",
+	    .content = download->content,
+	    .mtime_ns = download->reader->sig.mtime_ns,
+	    .mode = st.st_mode & 0777,
+	    .is_local = true,
+	    .holders = "",
+	});
+	return P2P_OK;
+}
+
+static int
+open_source(struct download *download, struct service *service,
+	    const P2p__V1__DownloadRequest *request, struct error *err)
+{
+	const P2p__V1__FileSpec *spec = request->file;
+	bool is_network = request->scope == P2P__V1__SCOPE__SCOPE_NETWORK;
+
+	if (!is_network && request->scope != P2P__V1__SCOPE__SCOPE_LOCAL)
+		return error_set(err, P2P_BAD_REQUEST, "scope: wanted network or local");
+	if (spec != NULL && spec->by_case == P2P__V1__FILE_SPEC__BY_CONTENT)
+		return open_content(download, service, spec->content, err);
+	if (spec == NULL || spec->by_case != P2P__V1__FILE_SPEC__BY_NAME)
+		return error_set(err, P2P_BAD_REQUEST, "file: wanted a name or a content");
+	int code = open_local(download, service, spec->name, err);
+	if (code == P2P_NOT_FOUND && is_network)
+		code = open_network(download, service, spec->name, err);
+	return code;
+}
+
+static int
+find_part(struct download *download, const P2p__V1__DownloadRequest *request, struct error *err)
+{
+	uint64_t size_bytes = download->content.size_bytes;
+
+	if (request->offset > size_bytes || (request->offset == size_bytes && request->length != 0))
+		return error_set(err, P2P_BAD_RANGE, "offset %llu lies beyond the %llu bytes",
+				 (unsigned long long)request->offset,
+				 (unsigned long long)size_bytes);
+	uint64_t rest = size_bytes - request->offset;
+	uint64_t len = request->length != 0 && request->length < rest ? request->length : rest;
+	download->at = request->offset;
+	download->end = request->offset + len;
+	return P2P_OK;
+}
+
+static void
+say_file(struct rpc_call *call, struct download *download)
+{
+	P2p__V1__DownloadResponse response = P2P__V1__DOWNLOAD_RESPONSE__INIT;
+
+	response.file = download->file;
+	rpc_reply(call, &response.base);
+	p2p__v1__file__free_unpacked(download->file, NULL);
+	download->file = NULL;
+}
+
+RPC_TAKE(rpc_download)
+{
+	const P2p__V1__DownloadRequest *request = (const P2p__V1__DownloadRequest *)message;
+	struct rpc_call_head *head = rpc_head(call);
+	struct download *download = mem_zero(1, sizeof(*download));
+
+	head->state = download;
+	int code = open_source(download, head->service, request, err);
+	if (code == P2P_OK)
+		code = find_part(download, request, err);
+	if (code != P2P_OK)
+		return code;
+	if (download->stream != NULL)
+		download->call = rpc_call_ref(call);
+	say_file(call, download);
+	return download->at < download->end ? RPC_MORE : RPC_END;
+}
+
+/* --- the bytes --- */
+
+/* A block of the file.  The file is looked at after the bytes were read: then they are those of the content. */
+static int
+read_file(const struct download *download, void *data, size_t len, struct error *err)
+{
+	int code = file_pread(download->reader->fd, data, len, download->at, err);
+
+	if (store_reader_check(download->reader) != P2P_OK)
+		code = error_set(err, P2P_CONFLICT, "the file changed while it was read");
+	return code;
+}
+
+/* As much of a block as is verified. */
+static int
+read_stream(const struct download *download, unsigned char *data, size_t max, size_t *ret_len,
+	    struct error *err)
+{
+	size_t len = 0, part;
+
+	do {
+		int code = fetch_stream_read(download->stream, data + len, max - len,
+					     download->at + len, &part);
+		if (code != P2P_OK)
+			return error_set(err, code, "what others hold of it cannot be had now");
+		len += part;
+	} while (part > 0 && len < max);
+	*ret_len = len;
+	return P2P_OK;
+}
+
+static void
+wake(void *arg)
+{
+	rpc_wake(arg);
+}
+
+/* A block, or what there is of it; *ret_len 0: nothing yet. */
+static int
+read_block(const struct download *download, grpc_slice *slice, size_t *ret_len, struct error *err)
+{
+	uint64_t left = download->end - download->at;
+	size_t len = left < RPC_BLOCK ? (size_t)left : RPC_BLOCK;
+
+	*slice = grpc_slice_malloc(len);
+	unsigned char *data = GRPC_SLICE_START_PTR(*slice);
+	*ret_len = len;
+	return download->stream != NULL ? read_stream(download, data, len, ret_len, err)
+					: read_file(download, data, len, err);
+}
+
+RPC_NEXT(rpc_download_next)
+{
+	struct download *download = rpc_head(call)->state;
+	grpc_slice slice;
+	size_t len;
+	int code = read_block(download, &slice, &len, err);
+
+	if (code != P2P_OK || len == 0) {
+		grpc_slice_unref(slice);
+		if (code == P2P_OK)
+			fetch_stream_wait(download->stream, download->at, wake, download->call);
+		return code == P2P_OK ? RPC_WAIT : code;
+	}
+	GRPC_SLICE_SET_LENGTH(slice, len);
+	rpc_reply_bytes(call, DATA_FIELD, slice);
+	download->at += len;
+	return download->at < download->end ? RPC_MORE : RPC_END;
+}
+
+RPC_DONE(rpc_download_end)
+{
+	struct download *download = rpc_head(call)->state;
+
+	if (download == NULL)
+		return;
+	/* No wake comes after the stream is closed. */
+	if (download->stream != NULL)
+		fetch_stream_close(download->stream);
+	if (download->call != NULL)
+		rpc_call_unref(download->call);
+	store_reader_unref(download->reader);
+	p2p__v1__file__free_unpacked(download->file, NULL);
+	free(download);
+}

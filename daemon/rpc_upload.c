@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rpc_upload.c - Files/Upload: a file that comes in as a stream of messages.
+ *
+ * The first message has the header and may have bytes, the others have bytes.  They go to service as they come, and
+ * the end of the stream is what gives the file its name: a stream that breaks off before leaves nothing to be seen.
+ *
+ * Whatever a step refuses is dropped there and then, so that the status finds nothing of it left.  What is still
+ * there when the call is over broke off: service keeps it if it has an id, and the client goes on another time.
+ */
+#include "rpc_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem.h"
+#include "metrics.h"
+
+#define DATA_MAX (1u << 20) /* bytes of a file in one message */
+
+struct upload {
+	struct service_upload *upload; /* NULL: not begun, ended or refused */
+	bool is_begun;
+};
+
+/* --- the header --- */
+
+/* The parts that are more than a number; `root` and `expect` are what `put` then points to. */
+static int
+parse_contents(const P2p__V1__UploadHeader *header, struct service_put *put, struct digest *root,
+	       struct content_id *expect, struct error *err)
+{
+	if (header->if_root.len != 0 && header->if_root.len != sizeof(root->bytes))
+		return error_set(err, P2P_BAD_REQUEST, "if_root: wanted %zu bytes or none",
+				 sizeof(root->bytes));
+	if (header->if_root.len != 0) {
+		memcpy(root->bytes, header->if_root.data, sizeof(root->bytes));
+		put->if_match = root;
+	}
+	if (header->expect == NULL)
+		return P2P_OK;
+	int code = wire_pb_content(header->expect, expect, err);
+	if (code == P2P_OK)
+		put->expect = expect;
+	return code;
+}
+
+static int
+begin(struct upload *upload, struct service *service, const P2p__V1__UploadHeader *header,
+      struct error *err)
+{
+	struct service_put put = {
+		.origin = SERVICE_NETWORK,
+		.name = header->name,
+		.expect_bytes = header->has_size ? header->size : UINT64_MAX,
+		.replace = header->replace,
+		.if_absent = header->if_absent,
+		.mode = header->mode,
+		.mtime_ns = header->mtime_ns,
+		.upload_id = header->upload_id[0] != '\0' ? header->upload_id : NULL,
+		.offset = header->offset,
+	};
+	struct digest root;
+	struct content_id expect;
+
+	if (header->mode > 0777)
+		return error_set(err, P2P_BAD_REQUEST, "mode: wanted permission bits, up to 0777");
+	if (header->has_size && header->size > MERKLE_CONTENT_MAX)
+		return error_set(err, P2P_TOO_LARGE, "size: over the limit of any content");
+	int code = parse_contents(header, &put, &root, &expect, err);
+	if (code == P2P_OK)
+		code = service_put_begin(service, &put, &upload->upload, err);
+	upload->is_begun = code == P2P_OK;
+	return code;
+}
+
+/* --- the stream --- */
+
+static int
+take_message(struct rpc_call *call, struct upload *upload, const P2p__V1__UploadRequest *message,
+	     struct error *err)
+{
+	if (!upload->is_begun && message->header == NULL)
+		return error_set(err, P2P_BAD_REQUEST, "the first message has no header");
+	if (upload->is_begun && message->header != NULL)
+		return error_set(err, P2P_BAD_REQUEST, "a header came after the first message");
+	if (message->data.len > DATA_MAX)
+		return error_set(err, P2P_TOO_LARGE, "data: at most %u bytes in one message",
+				 DATA_MAX);
+	int code = upload->is_begun ? P2P_OK
+				    : begin(upload, rpc_head(call)->service, message->header, err);
+	if (code != P2P_OK || message->data.len == 0)
+		return code;
+	metrics_add(METRIC_RPC_BYTES_IN, message->data.len);
+	return service_put_feed(upload->upload, message->data.data, message->data.len, err);
+}
+
+static void
+say_stored(struct rpc_call *call, const struct service_stored *stored)
+{
+	P2p__V1__UploadResponse response = P2P__V1__UPLOAD_RESPONSE__INIT;
+
+	response.content = wire_pb_of_content(&stored->content);
+	response.is_new = stored->is_new;
+	rpc_reply(call, &response.base);
+	p2p__v1__content__free_unpacked(response.content, NULL);
+}
+
+static int
+finish(struct rpc_call *call, struct upload *upload, struct error *err)
+{
+	struct service_stored stored;
+
+	if (!upload->is_begun)
+		return error_set(err, P2P_BAD_REQUEST, "the stream ended before its header");
+	int code = service_put_end(upload->upload, &stored, err);
+	if (code == P2P_OK)
+		say_stored(call, &stored);
+	return code;
+}
+
+static struct upload *
+upload_of(struct rpc_call_head *head)
+{
+	if (head->state == NULL)
+		head->state = mem_zero(1, sizeof(struct upload));
+	return head->state;
+}
+
+RPC_TAKE(rpc_upload)
+{
+	struct upload *upload = upload_of(rpc_head(call));
+	int code = message != NULL
+		       ? take_message(call, upload, (const P2p__V1__UploadRequest *)message, err)
+		       : finish(call, upload, err);
+
+	if (code == P2P_OK && message != NULL)
+		return RPC_MORE;
+	service_put_free(upload->upload);
+	upload->upload = NULL;
+	return code == P2P_OK ? RPC_END : code;
+}
+
+RPC_DONE(rpc_upload_end)
+{
+	struct upload *upload = rpc_head(call)->state;
+
+	if (upload == NULL)
+		return;
+	service_put_park(upload->upload);
+	free(upload);
+}
