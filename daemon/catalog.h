@@ -106,7 +106,7 @@ int		 catalog_changes(struct catalog *catalog, const char *peer, uint64_t epoch,
 struct catalog_peer {
 	const char *id;
 	const char *name;		/* for people */
-	const char *addresses;		/* http://host:port, divided by blanks */
+	const char *addresses;		/* http://host:port, grpc://host:port, divided by blanks */
 	uint64_t epoch, seq;		/* how far we have its catalog */
 	uint64_t file_count, byte_count;	/* that we have of it */
 	int64_t heard_wall_ms;		/* when it last answered */

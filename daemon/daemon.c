@@ -2,7 +2,7 @@
  *
  * daemon.c - one peer: everything in its order up, and in reverse down.
  *
- * Up: state directory and its lock, key, loop, pool, store, catalog, events, indexer, wire, peers, fetches, service, faces.
+ * Up: state directory and its lock, key, loop, pool, store, catalog, events, indexer, wires, peers, fetches, service, faces.
  * What the catalog remembers (peers, fetches) is taken up before anything runs.
  *
  * Down, begun by daemon_stop() on the mind: calls are refused and the faces closed, then the fetches stop (what is verified is
@@ -38,8 +38,11 @@
 #include "pool.h"
 #include "rest.h"
 #include "rest_client.h"
+#include "rpc.h"
+#include "rpc_client.h"
 #include "sdnotify.h"
 #include "store.h"
+#include "wires.h"
 
 #define LOCK_FILE	"lock"	/* in the state directory, locked while a daemon uses it */
 #define LANES_MAX	4	/* threads that receive file bytes; the cores, if they are fewer */
@@ -55,11 +58,13 @@ struct daemon {
 	struct catalog *catalog;
 	struct events *events;
 	struct indexer *indexer;
-	struct transport *transport;
+	struct transport *rest_wire, *rpc_wire;
+	struct transport *wires;	/* both */
 	struct peers *peers;
 	struct fetches *fetches;
 	struct service *service;
 	struct rest *rest;
+	struct rpc *rpc;
 	struct control *control;
 	struct sdnotify_watchdog *watchdog;
 	bool is_stopping;
@@ -110,28 +115,39 @@ add_address(struct node_record *self, const char *address)
 		snprintf(self->addresses[self->address_count++], NODE_ADDRESS_SIZE, "%s", address);
 }
 
+/* Where a face listens; others are told, unless the configuration says what they are told. */
+static void
+describe_face(struct daemon *daemon, enum wire wire, const struct config_list *listen,
+    const uint16_t *ports, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		char host[NODE_ADDRESS_SIZE], address[NODE_ADDRESS_SIZE];
+		uint16_t port;
+		if (config_split_address(listen->items[i], host, sizeof(host), &port, NULL) !=
+		    P2P_OK)
+			continue;
+		node_address_make(wire, host, ports[i], address);
+		log_info("%s on %s", wire == WIRE_REST ? "REST" : "gRPC", address);
+		if (daemon->config->network_advertise.count == 0)
+			add_address(&daemon->self, address);
+	}
+}
+
 /* Known once the listeners are bound: a port 0 has become a real one. */
 static void
 describe_addresses(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
-	struct node_record *self = &daemon->self;
-	for (size_t i = 0; i < config->network_advertise.count; i++)
-		add_address(self, config->network_advertise.items[i]);
+	for (enum wire wire = WIRE_REST; wire < WIRE_COUNT; wire++)
+		for (size_t i = 0; i < config->network_advertise.count; i++)
+			if (node_address_wire(config->network_advertise.items[i]) == wire)
+				add_address(&daemon->self, config->network_advertise.items[i]);
 	uint16_t ports[CONFIG_LIST_MAX];
 	size_t count = rest_ports(daemon->rest, ports, CONFIG_LIST_MAX);
-	for (size_t i = 0; i < count; i++) {
-		char host[NODE_ADDRESS_SIZE], address[NODE_ADDRESS_SIZE];
-		uint16_t port;
-		if (config_split_address(config->rest_listen.items[i], host, sizeof(host), &port,
-			NULL) != P2P_OK)
-			continue;
-		node_address_make(host, ports[i], address);
-		log_info("REST on %s", address);
-		if (config->network_advertise.count == 0)
-			add_address(self, address);
-	}
-	peers_set_self(daemon->peers, self);
+	describe_face(daemon, WIRE_REST, &config->rest_listen, ports, count);
+	count = rpc_ports(daemon->rpc, ports, CONFIG_LIST_MAX);
+	describe_face(daemon, WIRE_GRPC, &config->grpc_listen, ports, count);
+	peers_set_self(daemon->peers, &daemon->self);
 }
 
 /* --- taking up what the catalog remembers --- */
@@ -293,18 +309,40 @@ count_lanes(void)
 	return cores < 1 ? 1 : cores > LANES_MAX ? LANES_MAX : (unsigned)cores;
 }
 
+static bool
+is_beyond_loopback(const struct config_list *listen)
+{
+	for (size_t i = 0; i < listen->count; i++) {
+		char host[NODE_ADDRESS_SIZE];
+		uint16_t port;
+		if (config_split_address(listen->items[i], host, sizeof(host), &port, NULL) !=
+			P2P_OK || !config_is_loopback(host))
+			return true;
+	}
+	return false;
+}
+
 /* A peer that others can reach must not be talked into asking what only this host can. */
 static bool
 is_reachable(const struct config *config)
 {
-	for (size_t i = 0; i < config->rest_listen.count; i++) {
-		char host[NODE_ADDRESS_SIZE];
-		uint16_t port;
-		if (config_split_address(config->rest_listen.items[i], host, sizeof(host), &port,
-			NULL) != P2P_OK || !config_is_loopback(host))
-			return true;
-	}
-	return false;
+	return is_beyond_loopback(&config->rest_listen) ||
+	    is_beyond_loopback(&config->grpc_listen);
+}
+
+static bool
+bring_up_wires(struct daemon *daemon, struct error *err)
+{
+	bool refuse = is_reachable(daemon->config);
+	if ((daemon->rest_wire = rest_client_new(daemon->loop, count_lanes(), err)) == NULL)
+		return false;
+	daemon->rpc_wire = rpc_client_new(daemon->loop, daemon->pool, count_lanes(), err);
+	if (daemon->rpc_wire == NULL)
+		return false;
+	rest_client_refuse_private(daemon->rest_wire, refuse);
+	rpc_client_refuse_private(daemon->rpc_wire, refuse);
+	daemon->wires = wires_new(daemon->loop, daemon->rest_wire, daemon->rpc_wire);
+	return true;
 }
 
 static bool
@@ -327,13 +365,12 @@ bring_up_subject(struct daemon *daemon, struct error *err)
 	daemon->events = events_new();
 	daemon->indexer = indexer_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog,
 	    daemon->events, config);
-	if ((daemon->transport = rest_client_new(daemon->loop, count_lanes(), err)) == NULL)
+	if (!bring_up_wires(daemon, err))
 		return false;
-	rest_client_refuse_private(daemon->transport, is_reachable(config));
-	daemon->peers = peers_new(daemon->loop, daemon->transport, daemon->catalog,
+	daemon->peers = peers_new(daemon->loop, daemon->wires, daemon->catalog,
 	    daemon->events, config, &daemon->self);
 	daemon->fetches = fetches_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog,
-	    daemon->indexer, daemon->peers, daemon->transport, daemon->events, config);
+	    daemon->indexer, daemon->peers, daemon->wires, daemon->events, config);
 	return true;
 }
 
@@ -359,6 +396,9 @@ bring_up_faces(struct daemon *daemon, struct error *err)
 	log_info("control on %s", daemon->config->control_socket);
 	daemon->rest = rest_new(daemon->service, daemon->config, err);
 	if (daemon->rest == NULL)
+		return false;
+	daemon->rpc = rpc_new(daemon->service, daemon->config, err);
+	if (daemon->rpc == NULL)
 		return false;
 	describe_addresses(daemon);
 	return true;
@@ -489,9 +529,12 @@ daemon_stop(struct daemon *daemon)
 	log_info("stopping");
 	set_deadline(daemon);
 	loop_refuse_calls(daemon->loop);
+	service_stop(daemon->service);
 	control_stop(daemon->control);
 	rest_free(daemon->rest);
 	daemon->rest = NULL;
+	rpc_free(daemon->rpc);
+	daemon->rpc = NULL;
 	indexer_stop(daemon->indexer);
 	fetches_stop(daemon->fetches, fetches_stopped, daemon);
 }
@@ -512,11 +555,13 @@ daemon_free(struct daemon *daemon)
 	if (daemon->loop != NULL)
 		loop_refuse_calls(daemon->loop);
 	rest_free(daemon->rest);
+	rpc_free(daemon->rpc);
 	if (daemon->control != NULL)
 		control_stop(daemon->control);
 	if (daemon->indexer != NULL)
 		indexer_stop(daemon->indexer);
-	rest_client_free(daemon->transport);
+	rest_client_free(daemon->rest_wire);
+	rpc_client_free(daemon->rpc_wire);
 	pool_free(daemon->pool);
 	if (daemon->loop != NULL)
 		loop_turn(daemon->loop, 0);
@@ -529,6 +574,7 @@ daemon_free(struct daemon *daemon)
 	service_free(daemon->service);
 	fetches_free(daemon->fetches);
 	peers_free(daemon->peers);
+	wires_free(daemon->wires);
 	indexer_free(daemon->indexer);
 	events_free(daemon->events);
 	catalog_free(daemon->catalog);
@@ -558,4 +604,11 @@ daemon_rest_port(const struct daemon *daemon)
 {
 	uint16_t port;
 	return rest_ports(daemon->rest, &port, 1) > 0 ? port : 0;
+}
+
+uint16_t
+daemon_rpc_port(const struct daemon *daemon)
+{
+	uint16_t port;
+	return rpc_ports(daemon->rpc, &port, 1) > 0 ? port : 0;
 }

@@ -35,5 +35,7 @@ struct loop	*daemon_loop(struct daemon *daemon);
 struct service	*daemon_service(struct daemon *daemon);
 /* The port of the first REST listener, 0 if there is none. */
 uint16_t	 daemon_rest_port(const struct daemon *daemon);
+/* The same of gRPC. */
+uint16_t	 daemon_rpc_port(const struct daemon *daemon);
 
 #endif

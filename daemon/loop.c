@@ -295,7 +295,8 @@ loop_stop(struct loop *loop)
 static void
 on_turn_timer(uv_timer_t *timer)
 {
-	(void)timer;
+	/* If it was due before the poll began, the poll would have nothing to end it. */
+	uv_stop(timer->loop);
 }
 
 void

@@ -82,7 +82,7 @@ node_start(const char *more)
 	fprintf(
 	    file,
 	    "[node]\nname = test\nstate = %s/state\nlog = error\n[share]\ndirectory = %s/share\n"
-	    "[rest]\nlisten = 127.0.0.1:0\n[control]\nsocket = %s\n%s",
+	    "[rest]\nlisten = 127.0.0.1:0\n[grpc]\nlisten =\n[control]\nsocket = %s\n%s",
 	    node->dir, node->dir, node->socket, more);
 	fclose(file);
 	signal(SIGPIPE, SIG_IGN);

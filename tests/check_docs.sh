@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # check_docs.sh [SOURCE DIRECTORY] - holds the manual against the programs: every option that `p2pd --help` tells is
-# in p2pd(8) and no other, every page is clean for mandoc, and what a page refers to by .Xr is there or not ours.
+# in p2pd(8) and no other, every gRPC method and status is in p2pd-grpc(7), every page is clean for mandoc, and what a page refers to by .Xr is there or not ours.
 # (The keys of p2pd.conf(5) are held by check_config.)
 set -u
 P2PD=$(realpath "${P2PD:-./p2pd}")
@@ -61,7 +61,20 @@ check_references() {
 	done < <(sed -nE 's/^\.Xr (p2p[^ ]*) ([1-8]).*/\1 \2/p' man/*.[1-8] | sort -u)
 }
 
+# "Service/Method" of the protocol files, and the page's items; and the slugs with their statuses.
+check_grpc() {
+	local methods slugs
+	methods=$(awk '/^service /{ service = $2 } /^  rpc /{ sub(/\(.*/, "", $2); print service "/" $2 }' proto/*.proto)
+	[[ $(wc -l <<<"$methods") -ge 15 ]] || fail "proto/ shows hardly any methods: $methods"
+	compare "proto/ and p2pd-grpc.7" "$methods" "$(sed -n 's/^\.It Ic \([A-Z][A-Za-z]*\/[A-Za-z]*\)$/\1/p' man/p2pd-grpc.7)"
+	slugs=$(sed -n 's/^CODE([A-Z_]*,[^"]*"\([a-z-]*\)",[^,]*GRPC_STATUS_\([A-Z_]*\),.*/\1=\2/p; s/^CODE([A-Z_]*,[^"]*"\([a-z-]*\)",[^,]*,[^,]*GRPC_STATUS_\([A-Z_]*\),.*/\1=\2/p' proto/codes.def)
+	[[ $(wc -l <<<"$slugs") -eq $(grep -c '^CODE(' proto/codes.def) ]] || fail "codes.def is not understood"
+	compare "codes.def and p2pd-grpc.7" "$slugs" \
+		"$(sed -n 's/^\.It Sy \([a-z-]*\) Ta Dv \([A-Z_]*\)$/\1=\2/p' man/p2pd-grpc.7)"
+}
+
 check_options
+check_grpc
 check_lint
 check_references
 [[ $failed == 0 ]] && echo "ok - the manual fits"

@@ -7,10 +7,12 @@
 #include <check.h>
 #include <dirent.h>
 #include <ftw.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,7 +61,22 @@ stop_daemon(void *arg)
 	daemon_stop(arg);
 }
 
-/* `seed` is the number of another host, or -1; `more` are further lines of [share]. */
+/* A port of loopback on which nobody listens. */
+static unsigned
+free_port(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, len), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	close(fd);
+	return ntohs(address.sin_port);
+}
+
+/* `seed` is the number of another host, or -1; `more` are further lines of [share], then maybe of other sections.  Without
+ * [rest] or [grpc] there, REST listens on any port and gRPC not at all. */
 static struct host *
 start(int which, int seed, const char *more)
 {
@@ -74,9 +91,12 @@ start(int which, int seed, const char *more)
 			     : mem_format("seed = http://127.0.0.1:%u\n",
 				   daemon_rest_port(hosts[seed].daemon));
 	text = mem_format("[node]\nname = %c\nstate = %s/state\nlog = error\n"
-			  "[control]\nsocket = %s/sock\n[rest]\nlisten = 127.0.0.1:0\n"
+			  "[control]\nsocket = %s/sock\n%s%s"
 			  "[network]\n%s[share]\ndirectory = %s/share\n%s",
-	    'a' + which, host->root, host->root, seed_line, host->root, more);
+	    'a' + which, host->root, host->root,
+	    strstr(more, "[rest]") == NULL ? "[rest]\nlisten = 127.0.0.1:0\n" : "",
+	    strstr(more, "[grpc]") == NULL ? "[grpc]\nlisten =\n" : "", seed_line, host->root,
+	    more);
 	host->config = config_parse("test", text, strlen(text), &err);
 	ck_assert_msg(host->config != NULL, "%s", err.text);
 	free(text);
@@ -242,6 +262,15 @@ wait_for_state(struct host *host, uint64_t id, enum fetch_state wanted, uint32_t
 	}
 }
 
+/* What is told of a fetch, to be freed. */
+static struct fetch_info
+look_at(struct host *host, uint64_t id)
+{
+	struct fetch_info info = { 0 };
+	ck_assert_int_eq(service_fetch_get(daemon_service(host->daemon), id, &info, NULL), P2P_OK);
+	return info;
+}
+
 static void
 cancel(struct host *host, uint64_t id)
 {
@@ -377,6 +406,100 @@ START_TEST(test_a_fetch_goes_on_after_stops_at_any_moment)
 }
 END_TEST
 
+/* --- wires --- */
+
+#define GRPC_TOO "[grpc]\nlisten = 127.0.0.1:0\n"
+
+static void
+check_transport(struct host *host, uint64_t id, const char *wanted)
+{
+	struct fetch_info info = look_at(host, id);
+	ck_assert_msg(info.transport != NULL && strcmp(info.transport, wanted) == 0, "%s, not %s",
+	    info.transport != NULL ? info.transport : "none", wanted);
+	fetch_info_fini(&info);
+}
+
+START_TEST(test_a_fetch_goes_by_the_other_wire_when_one_is_closed)
+{
+	unsigned port = free_port();
+	char *more = mem_format("settle = 0\n[rest]\nlisten = 127.0.0.1:%u\n[network]\n"
+				"advertise = http://127.0.0.1:%u\nadvertise = grpc://127.0.0.1:%u\n",
+	    port, port, free_port());
+	write_bytes(0, "t/big", 1, BIG_BYTES);
+	write_bytes(0, "t/small", 1, 1000);
+	start(0, -1, more);
+	struct host *b = start(1, 0, "settle = 0\n");
+	wait_for_names(b, 2);
+	uint64_t id = fetch(b, "t/big");
+	ck_assert_int_eq(wait_for_state(b, id, FETCH_DONE, 1), P2P_OK);
+	ck_assert(is_same_file(0, 1, "t/big"));
+	check_transport(b, id, "rest");
+	id = fetch(b, "t/small");
+	ck_assert_int_eq(wait_for_state(b, id, FETCH_DONE, 1), P2P_OK);
+	check_transport(b, id, "rest");
+	free(more);
+}
+END_TEST
+
+START_TEST(test_a_holder_without_the_wanted_face_is_not_asked_and_that_is_told)
+{
+	write_bytes(0, "t/big", 1, 200000);
+	start(0, -1, "settle = 0\n");
+	struct host *b = start(1, 0, "settle = 0\n[network]\ntransport = grpc\n");
+	wait_for_names(b, 1);
+	uint64_t id = fetch(b, "t/big");
+	ck_assert_int_eq(wait_for_state(b, id, FETCH_WAITING, 0), P2P_NO_HOLDER);
+	struct fetch_info info = look_at(b, id);
+	ck_assert_msg(strstr(info.text, "gRPC face") != NULL, "%s", info.text);
+	ck_assert_ptr_null(info.transport);
+	fetch_info_fini(&info);
+	/* One who has it comes. */
+	write_bytes(2, "t/big", 1, 200000);
+	start(2, 1, "settle = 0\n" GRPC_TOO);
+	ck_assert_int_eq(wait_for_state(b, id, FETCH_DONE, 1), P2P_OK);
+	check_transport(b, id, "grpc");
+}
+END_TEST
+
+START_TEST(test_only_the_wanted_wire_is_used)
+{
+	write_bytes(0, "t/big", 1, BIG_BYTES);
+	write_bytes(0, "t/small", 1, 1000);
+	start(0, -1, "settle = 0\n" GRPC_TOO);
+	struct host *b = start(1, 0, "settle = 0\n[network]\ntransport = grpc\n");
+	struct host *c = start(2, 0, "settle = 0\n[network]\ntransport = rest\n");
+	wait_for_names(b, 2);
+	wait_for_names(c, 2);
+	uint64_t id = fetch(c, "t");
+	ck_assert_int_eq(wait_for_state(c, id, FETCH_DONE, 2), P2P_OK);
+	check_transport(c, id, "rest");
+	ck_assert(is_same_file(0, 2, "t/big"));
+	stop(c);
+	id = fetch(b, "t");
+	ck_assert_int_eq(wait_for_state(b, id, FETCH_DONE, 2), P2P_OK);
+	check_transport(b, id, "grpc");
+	ck_assert(is_same_file(0, 1, "t/big"));
+}
+END_TEST
+
+START_TEST(test_auto_measures_both_wires)
+{
+	write_bytes(0, "t/big", 1, BIG_BYTES);
+	write_bytes(0, "t/small", 1, 1000);
+	start(0, -1, "settle = 0\n" GRPC_TOO);
+	struct host *b = start(1, 0, "settle = 0\n");
+	wait_for_names(b, 2);
+	/* What is small tries nothing. */
+	uint64_t id = fetch(b, "t/small");
+	ck_assert_int_eq(wait_for_state(b, id, FETCH_DONE, 1), P2P_OK);
+	check_transport(b, id, "rest");
+	id = fetch(b, "t/big");
+	ck_assert_int_eq(wait_for_state(b, id, FETCH_DONE, 1), P2P_OK);
+	check_transport(b, id, "rest+grpc");
+	ck_assert(is_same_file(0, 1, "t/big"));
+}
+END_TEST
+
 static Suite *
 fetch_suite(void)
 {
@@ -389,6 +512,10 @@ fetch_suite(void)
 	tcase_add_test(tcase, test_a_fetch_cancelled_while_the_disk_is_full_leaves_nothing);
 	tcase_add_test(tcase, test_a_fetch_can_be_cancelled_at_any_moment);
 	tcase_add_test(tcase, test_a_fetch_goes_on_after_stops_at_any_moment);
+	tcase_add_test(tcase, test_a_fetch_goes_by_the_other_wire_when_one_is_closed);
+	tcase_add_test(tcase, test_a_holder_without_the_wanted_face_is_not_asked_and_that_is_told);
+	tcase_add_test(tcase, test_only_the_wanted_wire_is_used);
+	tcase_add_test(tcase, test_auto_measures_both_wires);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

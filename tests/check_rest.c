@@ -101,7 +101,7 @@ start(const char *more)
 	write_file("share/big.bin", big, BIG_BYTES);
 	free(big);
 	text = mem_format("[node]\nname = tester\nstate = %s/state\nlog = error\n"
-			  "[control]\nsocket = %s/sock\n[share]\ndirectory = %s/share\nsettle = 0\n"
+			  "[control]\nsocket = %s/sock\n[grpc]\nlisten =\n[share]\ndirectory = %s/share\nsettle = 0\n"
 			  "%s[rest]\nlisten = 127.0.0.1:0\n",
 			  root, root, root, more);
 	write_file("p2pd.conf", text, strlen(text));

@@ -118,7 +118,7 @@ server_start(struct server *server, const struct script *script)
 	ck_assert_int_eq(bind(server->fd, (struct sockaddr *)&address, len), 0);
 	ck_assert_int_eq(listen(server->fd, 16), 0);
 	getsockname(server->fd, (struct sockaddr *)&address, &len);
-	node_address_make("127.0.0.1", ntohs(address.sin_port), server->address);
+	node_address_make(WIRE_REST, "127.0.0.1", ntohs(address.sin_port), server->address);
 	ck_assert_int_eq(pipe(server->stop), 0);
 	pthread_create(&server->thread, NULL, server_run, server);
 }

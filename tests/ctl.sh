@@ -45,7 +45,7 @@ until_true() {
 start() {
 	local name=$1
 	mkdir -p "$dir/$name"
-	printf '[node]\nname = %s\nstate = %s\nlog = error\n[share]\ndirectory = %s\nsettle = 10ms\n[rest]\nlisten = 127.0.0.1:0\n[control]\nsocket = %s\n[network]\nheartbeat = 1s\n%s\n' \
+	printf '[node]\nname = %s\nstate = %s\nlog = error\n[share]\ndirectory = %s\nsettle = 10ms\n[rest]\nlisten = 127.0.0.1:0\n[grpc]\nlisten =\n[control]\nsocket = %s\n[network]\nheartbeat = 1s\n%s\n' \
 	    "$name" "$dir/$name/state" "$dir/$name/share" "$dir/$name/sock" "${2:-}" > "$dir/$name/conf"
 	"$P2PD" -c "$dir/$name/conf" 2> "$dir/$name/log" &
 	pids="$pids $!"

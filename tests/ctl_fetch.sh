@@ -47,7 +47,7 @@ start() {
 	local name=$1 seed=${2:-}
 	shift $(($# < 2 ? $# : 2))
 	mkdir -p "$dir/$name"
-	printf '[node]\nname = %s\nstate = %s\n[share]\ndirectory = %s\nsettle = 10ms\n[rest]\nlisten = 127.0.0.1:0\n[control]\nsocket = %s\n[network]\nheartbeat = 1s\n%s\n' \
+	printf '[node]\nname = %s\nstate = %s\n[share]\ndirectory = %s\nsettle = 10ms\n[rest]\nlisten = 127.0.0.1:0\n[grpc]\nlisten =\n[control]\nsocket = %s\n[network]\nheartbeat = 1s\n%s\n' \
 	    "$name" "$dir/$name/state" "$dir/$name/share" "$dir/$name/sock" "${seed:+seed = $seed}" > "$dir/$name/conf"
 	[ $# -eq 0 ] || chown -R nobody "$dir/$name"
 	"$@" "$P2PD" -c "$dir/$name/conf" 2>> "$dir/$name/log" &
@@ -60,6 +60,7 @@ knows() { [ "$("$P2PCTL" -s "$dir/$1/sock" search --exact "$2" | wc -l)" = 1 ]; 
 
 # fetch WORD...: begins `p2pctl fetch` at b; its number is $ctl.  (env: a background job of a shell ignores SIGINT from its start.)
 fetch() {
+	: > "$dir/err"	# now: what is asked of it must not be answered by the one before
 	env --default-signal=INT "$P2PCTL" -s "$dir/b/sock" fetch "$@" > "$dir/out" 2> "$dir/err" &
 	ctl=$!
 }

@@ -48,7 +48,7 @@ start_peer() { # PEER SEED
 		[rest]
 		listen = 127.0.0.1:0
 		[grpc]
-		listen =
+		listen = 127.0.0.1:0
 		[control]
 		socket = $work/$1/p2pd.sock
 		[network]

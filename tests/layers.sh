@@ -11,19 +11,19 @@ failed=0
 # The layer of a file of daemon/ by its name without suffix; modules with several files share a prefix.
 layer_of() {
 	case $1 in
-	mem | error | log | buf | digest | clock | file | name | metrics | key | change | node) echo 0 ;;
+	mem | error | log | buf | digest | clock | file | name | metrics | key | change | node | address_guard) echo 0 ;;
 	config | config_* | loop | pool | sdnotify) echo 1 ;;
 	merkle) echo 20 ;;
 	store | store_* | partial | partial_*) echo 21 ;;
-	events) echo 22 ;;
+	events | event_queue) echo 22 ;;
 	catalog | catalog_*) echo 23 ;;
 	indexer | indexer_* | scan | listing | watch | dirty | examine) echo 24 ;;
-	transport) echo 25 ;;
+	transport | transport_* | wires) echo 25 ;;
 	peers | peers_*) echo 26 ;;
-	swarm) echo 27 ;;
+	swarm | wire_choice) echo 27 ;;
 	fetch | fetch_* | download | download_*) echo 28 ;;
 	service | service_*) echo 30 ;;
-	rest | rest_* | control | control_* | wire_json | wire_json_* | openapi) echo 40 ;;
+	rest | rest_* | rpc | rpc_* | control | control_* | wire_json | wire_json_* | wire_pb | wire_pb_* | openapi | descriptors) echo 40 ;;
 	daemon) echo 50 ;;
 	main) echo 51 ;;
 	*) echo none ;;
@@ -58,6 +58,8 @@ room() {
 }
 room 'microhttpd\.h' '^daemon/rest(_[a-z]+)*\.[ch]$'
 room 'curl/' '^daemon/rest_client(_[a-z]+)*\.[ch]$'
+room 'grpc/' '^daemon/rpc(_[a-z]+)*\.[ch]$|^daemon/wire_pb\.c$'
+room 'protobuf-c/' '^daemon/(rpc|wire_pb)(_[a-z]+)*\.[ch]$'
 room 'sqlite3\.h' '^daemon/catalog(_[a-z]+)*\.[ch]$'
 room 'ini\.h' '^daemon/config\.c$'
 room 'uv\.h' '^daemon/loop\.c$'

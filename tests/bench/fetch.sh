@@ -20,23 +20,12 @@ fetch_raw() {
 	cmp "$D/a/share/one.bin" "$S/raw" || die "the raw client fetched something else"
 	rm "$S/raw"
 }
-# Built by make, or here.
-raw_client() {
-	local built=${RAW_CLIENT:-$(dirname "$P2PD")/tests/bench/raw_client}
-	if [[ -x $built ]]; then
-		cp "$built" "$DISK/bin/raw_client"
-	else
-		command -v "${CC:-cc}" >/dev/null || skip_bench "raw_client is not built, and there is no compiler"
-		"${CC:-cc}" -std=gnu17 -O2 -pthread -o "$DISK/bin/raw_client" "$HERE/raw_client.c" -lcrypto ||
-		    die "raw_client.c does not compile"
-	fi
-}
 
 bench_fetch() {
 	needs nginx curl
 	room_for "$DISK" "$ONE"
 	room_for "$SHM" "$ONE"
-	raw_client
+	built_tool raw_client
 	peer_new a "$D/a"
 	peer_new b "$S/b" a
 	make_file "$ONE" "$D/a/share/one.bin"

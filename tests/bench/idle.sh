@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # idle - a daemon that nobody asks for anything: its memory after ten seconds, then how often any of its threads ran
-# in twenty.  The rounds run side by side: idle daemons do not disturb each other.
+# in twenty; with both network faces, as it is by default, and with REST alone.  The rounds run side by side: idle daemons do not disturb each other.
 
 IDLE_S=20
 
@@ -16,17 +16,22 @@ bench_idle() {
 	for ((i = 0; i < ROUNDS; i++)); do
 		peer_new "p$i" "$D/p$i"
 		peer_start "p$i"
+		peer_new "r$i" "$D/r$i"
+		sed -i '/^\[grpc\]/{ n; s/.*/listen =/ }' "$D/r$i/conf"
+		peer_start "r$i"
 	done
 	sleep 10
 	for ((i = 0; i < ROUNDS; i++)); do
 		sample idle "$(resident_mib "p$i")"
+		sample idle_rest "$(resident_mib "r$i")"
 		before[i]=$(switches "p$i")
 	done
-	say "proportional set size of one among $ROUNDS: $(own_mib p0 2>/dev/null || echo unreadable) MiB"
+	say "proportional set size of one among $((2 * ROUNDS)): $(own_mib p0 2>/dev/null || echo unreadable) MiB"
 	sleep "$IDLE_S"
 	for ((i = 0; i < ROUNDS; i++)); do
 		sample wakeups "$(calculate "($(switches "p$i") - ${before[i]}) / $IDLE_S")"
 	done
-	row idle "idle: resident" "VmRSS" - MiB "<=" 15 8
-	row wakeups "idle: wake-ups" "context switches of all threads" - /s "<=" 1 1
+	row idle "idle: resident, both faces" "VmRSS" - MiB "<=" 24 16
+	row idle_rest "idle: resident, REST alone" "VmRSS" - MiB "<=" 15 8
+	row wakeups "idle: wake-ups, both faces" "context switches of all threads" - /s "<=" 1 1
 }

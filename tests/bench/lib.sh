@@ -51,7 +51,7 @@ run_bench() {
 	(
 		BENCH=$1
 		D=$DISK/$1 S=$SHM/$1 # data of this benchmark, on disk and in memory
-		declare -A PID=() PORT=() HOME_OF=()
+		declare -A PID=() PORT=() GRPC_PORT=() HOME_OF=()
 		HELPERS=()
 		mkdir "$D" "$S"
 		trap end_bench EXIT
@@ -145,6 +145,7 @@ peer_new() {
 	mkdir -p "$2/share"
 	HOME_OF[$1]=$2
 	PORT[$1]=$(free_port)
+	GRPC_PORT[$1]=$(free_port)
 	cat >"$2/conf" <<-CONF
 		[node]
 		name = $1
@@ -155,10 +156,11 @@ peer_new() {
 		[rest]
 		listen = 127.0.0.1:${PORT[$1]}
 		[grpc]
-		listen =
+		listen = 127.0.0.1:${GRPC_PORT[$1]}
 		[control]
 		socket = $2/sock
 		[network]
+		transport = rest
 		${3:+seed = http://127.0.0.1:${PORT[$3]}}
 	CONF
 }
@@ -215,6 +217,14 @@ nginx_start() {
 	HELPERS+=("$!")
 	NGINX=http://127.0.0.1:$port NGINX_PORT=$port
 	until_true 10 0.05 curl -s -o "$D/nginx/answer" "$NGINX/"
+}
+
+# built_tool NAME: one of our tools, made by `make bench` beside P2PD.
+built_tool() {
+	local built
+	built=$(dirname "$P2PD")/tests/bench/$1
+	[[ -x $built ]] || skip_bench "$built is not built: make bench builds it"
+	cp "$built" "$DISK/bin/$1"
 }
 
 # Random, so that no layer below can make it smaller; then read once, so that it is in the page cache.

@@ -3,7 +3,7 @@
 #
 # run.sh [NAME...] - the benchmarks: what p2pd takes, as a ratio to a well-known program in the same run.
 #
-# Without names all of them: index fetch durable memory idle start small.  Prints one table, and writes the same with
+# Without names all of them, in the order of `all` below.  Prints one table, and writes the same with
 # every round's figures to $BENCH_TSV (./bench.tsv).  Exit code: 0 whatever the figures are; 1 if something failed or
 # a byte was wrong; 2 for wrong usage.
 #
@@ -13,14 +13,14 @@
 # allowed, everything runs with the system's.  The table says which.
 #
 # P2PD, P2PCTL: the binaries; copied first, so that a build meanwhile changes nothing.
-# RAW_CLIENT: the built raw_client.c (default: beside P2PD, else compiled here).
+# The tools of this directory in C are taken from tests/bench/ beside P2PD, where make puts them.
 # BENCH_DIR: a directory on a disk for data, about 6 GiB (/var/tmp).  BENCH_SHM: one in memory, about 5 GiB (/dev/shm).
 # BENCH_QUIET: how many seconds each measurement waits for a quiet machine before it begins all the same (10).
 # ROUNDS (5), BENCH_BIG and BENCH_ONE: sizes in MiB of the large file (4096) and of the fetched one (1024).
 set -u
 : "${P2PD:?the path of p2pd}" "${P2PCTL:?the path of p2pctl}"
 HERE=$(cd "$(dirname "$0")" && pwd)
-all=(index fetch durable memory idle start small)
+all=(index fetch wires download calls durable memory idle start small)
 
 for name; do
 	[[ " ${all[*]} " == *" $name "* ]] || {

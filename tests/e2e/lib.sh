@@ -18,7 +18,7 @@ FACTOR=${TIMEOUT_FACTOR:-1}
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/p2pd-e2e.XXXXXX")
 chmod 711 "$TMP"
-declare -A PID=() PORT=()	# of peers, by name
+declare -A PID=() PORT=() GRPC_PORT=()	# of peers, by name
 HELPERS=()			# process ids of what else runs
 MOUNTS=()			# what was mounted
 passed=0 failed=0 skipped=0
@@ -78,6 +78,20 @@ never_true() {
 	done
 }
 
+# checks_of COMMAND...: a program that prints "ok - ..." and "not ok - ..." itself; its checks count, and it must end well.
+checks_of() {
+	local line
+	while IFS= read -r line; do
+		echo "$line"
+		case $line in
+		'ok - '*) passed=$((passed + 1)) ;;
+		'not ok - '*) failed=$((failed + 1)) ;;
+		'skipped: '*) skipped=$((skipped + 1)) ;;
+		esac
+	done < <("$@" 2>&1; echo $? >"$TMP/checks.code")
+	is "the checks came to their end" "$(cat "$TMP/checks.code")" 0
+}
+
 # --- peers ---
 
 # Outside of the range that outgoing connections take their ports from.
@@ -87,6 +101,9 @@ free_port() {
 	echo "$port"
 }
 
+# grpc_new NAME: the peer gets a gRPC face too.  Call before peer_new.
+grpc_new() { GRPC_PORT[$1]=$(free_port); }
+
 # peer_new NAME [SECTION.KEY=VALUE ...]: a directory and a configuration; a pair replaces the usual one.
 peer_new() {
 	local name=$1 dir=$TMP/$1 pair section given
@@ -95,10 +112,11 @@ peer_new() {
 	[[ -n ${PORT[$name]-} ]] || PORT[$name]=$(free_port)
 	given=" $*"
 	for pair in "node.name=$name" "node.state=$dir/state" "share.directory=$dir/share" share.settle=100ms \
-	    share.reserve=1M "rest.listen=127.0.0.1:${PORT[$name]}" "control.socket=$dir/sock" network.heartbeat=1s; do
+	    share.reserve=1M "rest.listen=127.0.0.1:${PORT[$name]}" \
+	    "grpc.listen=${GRPC_PORT[$name]+127.0.0.1:${GRPC_PORT[$name]}}" "control.socket=$dir/sock" network.heartbeat=1s; do
 		[[ $given == *" ${pair%%=*}="* ]] || set -- "$@" "$pair"
 	done
-	for section in node share rest control network fetch security; do
+	for section in node share rest grpc control network fetch security; do
 		echo "[$section]"
 		for pair; do [[ $pair != "$section".* ]] || echo "${pair#*.}"; done
 	done >"$dir/conf"
