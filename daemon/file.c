@@ -27,6 +27,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "mem.h"
@@ -389,6 +390,15 @@ file_pread(int fd, void *data, size_t len, uint64_t offset, struct error *err)
 			done += (size_t)n;
 	}
 	return 0;
+}
+
+size_t
+file_pread_cached(int fd, void *data, size_t len, uint64_t offset)
+{
+	struct iovec part = { data, len };
+	ssize_t got = preadv2(fd, &part, 1, (off_t)offset, RWF_NOWAIT);
+
+	return got > 0 ? (size_t)got : 0;
 }
 
 int

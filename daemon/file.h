@@ -61,6 +61,8 @@ int	file_remove(int root_fd, const char *name, bool prune, struct error *err);
 
 /* Whole reads and writes; short ones and EINTR are carried on.  A read that meets the end early: P2P_IO. */
 int	file_pread(int fd, void *data, size_t len, uint64_t offset, struct error *err);
+/* What can be read without waiting for a disk, at most len bytes; 0: nothing, or it cannot be told. */
+size_t	file_pread_cached(int fd, void *data, size_t len, uint64_t offset);
 int	file_pwrite(int fd, const void *data, size_t len, uint64_t offset, struct error *err);
 
 /* Appends the whole file to `buf`; P2P_TOO_LARGE past the buffer's maximum. */

@@ -2,13 +2,15 @@
  *
  * rpc.c - the gRPC face: where it listens, the way up and down, and the restart.
  *
- * The library listens, so the face is at the mercy of the library's faults.  Version 1.51 has known ones: it
- * stops accepting for good when descriptors have run out once, and a header can keep its thread busy for as long as
- * somebody feeds it.  Therefore the face calls itself (rpc_probe.c), and the whole listener is a thing that can be thrown
- * away (rpc_server.c): rpc_restart() lets the old one go down by itself and puts another in its place, at the same ports.
- * There may be OLD_MAX that do not come down; with so many nothing is gained by one more.
+ * The library listens, so the face is at the mercy of the library's faults.  Version 1.51 has
+ * known ones: it stops accepting for good when descriptors have run out once, and a header can
+ * keep its thread busy for as long as somebody feeds it.  Therefore the face calls itself
+ * (rpc_probe.c), and the whole listener is a thing that can be thrown away (rpc_server.c):
+ * rpc_restart() lets the old one go down by itself and puts another in its place, at the same
+ * ports. There may be OLD_MAX that do not come down; with so many nothing is gained by one more.
  *
- * On the way down all of them are waited for.  One that never comes down is ended with the process, by daemon.c's deadline.
+ * On the way down all of them are waited for.  One that never comes down is ended with the
+ * process, by daemon.c's deadline.
  */
 #include "rpc_internal.h"
 
@@ -118,6 +120,7 @@ rpc_new(struct service *service, struct config *config, struct error *err)
 	rpc->service = service;
 	rpc->loop = service_loop(service);
 	rpc_watchers_init(&rpc->watchers);
+	rpc_pace_init(&rpc->pace, rpc->loop, config->rest_body_timeout_s);
 	if (config->grpc_listen.count == 0)
 		return rpc;
 	rpc->is_on = true;
@@ -220,6 +223,7 @@ rpc_free(struct rpc *rpc)
 		grpc_shutdown_blocking();
 	for (size_t i = 0; i < rpc->address_count; i++)
 		free(rpc->addresses[i].text);
+	rpc_pace_fini(&rpc->pace);
 	rpc_watchers_fini(&rpc->watchers);
 	free(rpc->congestion);
 	free(rpc);

@@ -5,28 +5,35 @@
  *	asked --> a stage --> a batch --> the next stage --> ... --> status
  *	    \-- closed: the client left, or all is said ------------------> over
  *
- * The library is given batches of operations and gives back tags when they are done.  A call has two batches under way at most:
- * `closed`, which lasts as long as the call, and one that receives or sends a message, `passed`.  As there is only one of
- * those, a stream that is not read stops by itself: the next stage waits for the message before it.
+ * The library is given batches of operations and gives back tags when they are done.  A call has
+ * two batches under way at most: `closed`, which lasts as long as the call, and one that
+ * receives or sends a message, `passed`.  As there is only one of those, a stream that is not
+ * read stops by itself: the next stage waits for the message before it.
  *
- * What is done between two batches is a stage, a function that either starts a batch or runs a step of the method, names the
- * stage after it, and tells whether that one may begin at once.  The two life cycles:
+ * What is done between two batches is a stage, a function that either starts a batch or runs a
+ * step of the method, names the stage after it, and tells whether that one may begin at once.
+ * The two life cycles:
  *
  *	unary, server stream	take, then say_next again and again
  *	client stream, both	ask_message, take_message, ask_message ... take_end
  *
- * Who runs: stages of a call never run twice at once, although tags come on the poller's thread, steps of methods that wait run
- * on the pool, and anyone may rpc_wake().  `turn` sees to that.  Who finds it IDLE has the turn, and runs what can be run;
- * who finds somebody else RUNNING leaves the word AGAIN, and that one looks once more.  Hence no lock, and batches of one
- * call are never started by two threads.  Who has the turn but not the right thread hands it on: to the pool by a job, to the
- * poller by a doorbell, which is an empty batch that the queue gives back at once.
+ * Who runs: stages of a call never run twice at once, although tags come on the poller's thread,
+ * steps of methods that wait run on the pool, and anyone may rpc_wake().  `turn` sees to that.
+ * Who finds it IDLE has the turn, and runs what can be run; who finds somebody else RUNNING
+ * leaves the word AGAIN, and that one looks once more.  Hence no lock, and batches of one call
+ * are never started by two threads.  Who has the turn but not the right thread hands it on: to
+ * the pool by a job, to the poller by a doorbell, which is an empty batch that the queue gives
+ * back at once.
  *
- * Who frees: `holds` counts the two batches and the stages (as one).  When the last one goes, so does the library's call, and the
- * server may lose its queue.  `refs` keep the memory, for those that may wake a call that is over.
+ * Who frees: `holds` counts the two batches and the stages (as one).  When the last one goes, so
+ * does the library's call, and the server may lose its queue.  `refs` keep the memory, for those
+ * that may wake a call that is over.
  *
- * A client that breaks off looks for a moment like one that has sent all: the library answers "no more messages", and
- * tells that it was a cancellation a little later.  An upload must not be finished then.  So the headers of a client stream
- * are sent between the last message and the end; to a client that is gone they cannot be sent.
+ * A client that breaks off looks for a moment like one that has sent all: the library answers
+ * "no more messages", and tells that it was a cancellation a little later.  An upload must not
+ * be finished then.  So the headers of a client stream are sent between the last message and the
+ * end; to a client that is gone they cannot be sent.  Some clients do end a stream before they
+ * cancel it, so that this does not tell all: methods ask for more (rpc_upload.c).
  */
 #include "rpc_internal.h"
 
@@ -162,7 +169,7 @@ proceed(struct rpc_call *call)
 {
 	if (!take_turn(call))
 		return;
-	if (call->head.method->waits)
+	if (call->head.waits)
 		run_on_pool(call);
 	else
 		run(call);
@@ -193,7 +200,8 @@ on_passed(void *owner, bool success)
 {
 	struct rpc_call *call = owner;
 
-	/* All that was written before the batch began is seen here.  The library sees to that too, unseen by a sanitizer. */
+	/* All that was written before the batch began is seen here.  The library sees to that
+	 * too, unseen by a sanitizer. */
 	(void)atomic_load(&call->is_passing);
 	grpc_byte_buffer_destroy(call->reply);
 	call->reply = NULL;
@@ -229,13 +237,32 @@ rpc_wake(struct rpc_call *call)
 {
 	if (!take_turn(call))
 		return;
-	if (call->head.method->waits)
+	if (call->head.waits)
 		run_on_pool(call);
 	else
 		start(call, NULL, 0, &call->rung);
 }
 
-/* Appends the headers if they are still due, and the reply if there is one; answers how many operations there are. */
+bool
+rpc_is_waiting(struct rpc_call *call)
+{
+	return atomic_load(&call->is_passing);
+}
+
+/* The library's cancellation carries the status to the client, and ends the batches. */
+void
+rpc_break(struct rpc_call *call, const struct error *err)
+{
+	char *text = wire_pb_status(err);
+
+	metrics_add(code_http(err->code) < 500 ? METRIC_RPC_REFUSED : METRIC_RPC_FAILED, 1);
+	grpc_call_cancel_with_status(call->call, (grpc_status_code)wire_pb_grpc_status(err->code),
+				     text, NULL);
+	free(text);
+}
+
+/* Appends the headers if they are still due, and the reply if there is one; answers how many
+ * operations there are. */
 static size_t
 add_reply(struct rpc_call *call, grpc_op *ops)
 {
@@ -437,6 +464,7 @@ call_new(struct rpc_server *server, const struct rpc_method *method, void *regis
 	call->head.rpc = server->rpc;
 	call->head.service = server->service;
 	call->head.method = method;
+	call->head.waits = method->waits;
 	call->server = server;
 	call->registered = registered;
 	call->refs = call->holds = 1;

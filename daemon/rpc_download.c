@@ -1,20 +1,28 @@
 /* SPDX-License-Identifier: MIT
  *
- * rpc_download.c - Files/Download: bytes of a file from any offset, from here or through the network.
+ * rpc_download.c - Files/Download: bytes of a file from any offset, from here or through the
+ * network.
  *
- * The first message says what it is; then come blocks, each read into a slice that leaves without being copied.  The next
- * one is read when the one before has left, so a call holds one block however large the file is and however slowly its
- * reader reads.
+ * The first message says what it is; then come blocks, each read into a slice that leaves
+ * without being copied.  The next one is read when the one before has left, so a call holds one
+ * block however large the file is and however slowly its reader reads.
  *
- * What is here is read from the open file, and after every block the file is looked at: once it changed, the call ends in
- * P2P_CONFLICT and whoever receives it cannot take what came for the whole.  What others hold is a fetch_stream, whose bytes are
- * verified before they are read; where it has none yet the call waits, and the stream wakes it.
+ * What is in the page cache is read where the call runs, on the face's thread: to hand it to
+ * another and back costs more than the reading.  What is not, is read by the pool, which wakes
+ * the call: no disk holds up the face.  The pool's job has a reference of its own, so that a
+ * call that ends does not wait for it.
  *
- * A range is as in REST: it begins within the file, or at its very end if it asks for the rest, and what it asks for beyond the end
- * is not there.
+ * After every block the file is looked at: once it changed, the call ends in P2P_CONFLICT and
+ * whoever receives it cannot take what came for the whole.  What others hold is a fetch_stream,
+ * whose bytes are verified before they are read; where it has none yet the call waits, and the
+ * stream wakes it.
+ *
+ * A range is as in REST: it begins within the file, or at its very end if it asks for the rest,
+ * and what it asks for beyond the end is not there.
  */
 #include "rpc_internal.h"
 
+#include <grpc/slice.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,19 +33,45 @@
 #define DATA_FIELD 2
 
 /*
- * RPC_BLOCK is 256 KiB: 1 MiB moved no more bytes in a second (1.5 to 2.6 GB/s either way), and each reader that does not read
- * would hold four times as much.  Whoever stores what comes writes best in pieces of that size anyway (store.h).
+ * RPC_BLOCK is 256 KiB: 1 MiB moved no more bytes in a second, and each reader that does not read
+ * would hold four times as much.  Whoever stores what comes writes best in pieces of that size
+ * anyway (store.h).
  */
 _Static_assert(RPC_BLOCK <= 1u << 20, "p2p.proto promises at most 1 MiB of data");
 
+/* A block that the pool reads. */
+struct block {
+	grpc_slice slice;
+	int code;
+	struct error error;
+	atomic_bool is_ready; /* ... and the pool is done with it */
+};
+
 struct download {
-	struct rpc_call *call;       /* a reference, while there is a stream that may wake it */
+	atomic_uint refs;            /* the call's, and the pool's */
+	struct rpc_call *call;       /* a reference, for whoever wakes it */
+	struct pool *pool;
 	struct store_reader *reader; /* one of the two */
 	struct fetch_stream *stream;
 	struct content_id content;
 	P2p__V1__File *file; /* until the first message has said it */
 	uint64_t at, end;    /* what is to be sent still */
+	struct block block;  /* the one at `at`, if is_reading */
+	bool is_reading;
 };
+
+static void
+download_unref(struct download *download)
+{
+	if (atomic_fetch_sub(&download->refs, 1) > 1)
+		return;
+	if (download->is_reading)
+		grpc_slice_unref(download->block.slice);
+	store_reader_unref(download->reader);
+	p2p__v1__file__free_unpacked(download->file, NULL);
+	rpc_call_unref(download->call);
+	free(download);
+}
 
 /* --- what is asked for --- */
 
@@ -170,28 +204,103 @@ RPC_TAKE(rpc_download)
 	struct download *download = mem_zero(1, sizeof(*download));
 
 	head->state = download;
+	download->refs = 1;
+	download->call = rpc_call_ref(call);
+	download->pool = service_pool(head->service);
 	int code = open_source(download, head->service, request, err);
 	if (code == P2P_OK)
 		code = find_part(download, request, err);
 	if (code != P2P_OK)
 		return code;
-	if (download->stream != NULL)
-		download->call = rpc_call_ref(call);
 	say_file(call, download);
+	head->waits = download->stream != NULL;
 	return download->at < download->end ? RPC_MORE : RPC_END;
 }
 
-/* --- the bytes --- */
+/* --- the bytes, from here --- */
 
-/* A block of the file.  The file is looked at after the bytes were read: then they are those of the content. */
-static int
-read_file(const struct download *download, void *data, size_t len, struct error *err)
+static grpc_slice
+slice_new(const struct download *download)
 {
-	int code = file_pread(download->reader->fd, data, len, download->at, err);
+	uint64_t left = download->end - download->at;
 
-	if (store_reader_check(download->reader) != P2P_OK)
-		code = error_set(err, P2P_CONFLICT, "the file changed while it was read");
-	return code;
+	return grpc_slice_malloc_large(left < RPC_BLOCK ? (size_t)left : RPC_BLOCK);
+}
+
+static void
+read_block(void *arg)
+{
+	struct download *download = arg;
+	struct block *block = &download->block;
+
+	block->code = file_pread(download->reader->fd, GRPC_SLICE_START_PTR(block->slice),
+				 GRPC_SLICE_LENGTH(block->slice), download->at, &block->error);
+	atomic_store(&block->is_ready, true);
+	rpc_wake(download->call);
+	download_unref(download);
+}
+
+/* Takes the slice. */
+static int
+have_read(struct download *download, grpc_slice slice)
+{
+	download->block.slice = slice;
+	atomic_store(&download->block.is_ready, false);
+	download->is_reading = true;
+	atomic_fetch_add(&download->refs, 1);
+	pool_submit(download->pool, POOL_SOON, read_block, NULL, download);
+	return RPC_WAIT;
+}
+
+/* Takes the slice.  The file is looked at after the bytes were read: then they are those of the
+ * content. */
+static int
+say_block(struct rpc_call *call, struct download *download, grpc_slice slice, struct error *err)
+{
+	if (download->reader != NULL && store_reader_check(download->reader) != P2P_OK) {
+		grpc_slice_unref(slice);
+		return error_set(err, P2P_CONFLICT, "the file changed while it was read");
+	}
+	download->at += GRPC_SLICE_LENGTH(slice);
+	rpc_reply_bytes(call, DATA_FIELD, slice);
+	return download->at < download->end ? RPC_MORE : RPC_END;
+}
+
+static int
+say_read(struct rpc_call *call, struct download *download, struct error *err)
+{
+	struct block *block = &download->block;
+
+	if (!atomic_load(&block->is_ready))
+		return RPC_WAIT;
+	if (block->code != P2P_OK) {
+		*err = block->error;
+		return block->code;
+	}
+	download->is_reading = false;
+	return say_block(call, download, block->slice, err);
+}
+
+static int
+say_local(struct rpc_call *call, struct download *download, struct error *err)
+{
+	if (download->is_reading)
+		return say_read(call, download, err);
+	grpc_slice slice = slice_new(download);
+	size_t len = file_pread_cached(download->reader->fd, GRPC_SLICE_START_PTR(slice),
+				       GRPC_SLICE_LENGTH(slice), download->at);
+	if (len == 0)
+		return have_read(download, slice);
+	GRPC_SLICE_SET_LENGTH(slice, len);
+	return say_block(call, download, slice, err);
+}
+
+/* --- the bytes, from others --- */
+
+static void
+wake(void *arg)
+{
+	rpc_wake(arg);
 }
 
 /* As much of a block as is verified. */
@@ -212,43 +321,31 @@ read_stream(const struct download *download, unsigned char *data, size_t max, si
 	return P2P_OK;
 }
 
-static void
-wake(void *arg)
-{
-	rpc_wake(arg);
-}
-
-/* A block, or what there is of it; *ret_len 0: nothing yet. */
 static int
-read_block(const struct download *download, grpc_slice *slice, size_t *ret_len, struct error *err)
+say_streamed(struct rpc_call *call, struct download *download, struct error *err)
 {
-	uint64_t left = download->end - download->at;
-	size_t len = left < RPC_BLOCK ? (size_t)left : RPC_BLOCK;
+	grpc_slice slice = slice_new(download);
+	size_t len = 0;
+	int code = read_stream(download, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice),
+			       &len, err);
 
-	*slice = grpc_slice_malloc(len);
-	unsigned char *data = GRPC_SLICE_START_PTR(*slice);
-	*ret_len = len;
-	return download->stream != NULL ? read_stream(download, data, len, ret_len, err)
-					: read_file(download, data, len, err);
+	if (code == P2P_OK && len > 0) {
+		GRPC_SLICE_SET_LENGTH(slice, len);
+		return say_block(call, download, slice, err);
+	}
+	grpc_slice_unref(slice);
+	if (code != P2P_OK)
+		return code;
+	fetch_stream_wait(download->stream, download->at, wake, call);
+	return RPC_WAIT;
 }
 
 RPC_NEXT(rpc_download_next)
 {
 	struct download *download = rpc_head(call)->state;
-	grpc_slice slice;
-	size_t len;
-	int code = read_block(download, &slice, &len, err);
 
-	if (code != P2P_OK || len == 0) {
-		grpc_slice_unref(slice);
-		if (code == P2P_OK)
-			fetch_stream_wait(download->stream, download->at, wake, download->call);
-		return code == P2P_OK ? RPC_WAIT : code;
-	}
-	GRPC_SLICE_SET_LENGTH(slice, len);
-	rpc_reply_bytes(call, DATA_FIELD, slice);
-	download->at += len;
-	return download->at < download->end ? RPC_MORE : RPC_END;
+	return download->stream != NULL ? say_streamed(call, download, err)
+					: say_local(call, download, err);
 }
 
 RPC_DONE(rpc_download_end)
@@ -260,9 +357,5 @@ RPC_DONE(rpc_download_end)
 	/* No wake comes after the stream is closed. */
 	if (download->stream != NULL)
 		fetch_stream_close(download->stream);
-	if (download->call != NULL)
-		rpc_call_unref(download->call);
-	store_reader_unref(download->reader);
-	p2p__v1__file__free_unpacked(download->file, NULL);
-	free(download);
+	download_unref(download);
 }

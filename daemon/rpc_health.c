@@ -2,10 +2,11 @@
  *
  * rpc_health.c - grpc.health.v1: whether this peer, or a service of it, is served.
  *
- * It always is, as long as somebody answers: services are not switched off one by one.  What is known by name are the services
- * of the table of methods.
+ * It always is, as long as somebody answers: services are not switched off one by one.  What is
+ * known by name are the services of the table of methods.
  *
- * Watch says so once and then waits for the only change there is, the way down: then it says NOT_SERVING, and ends.
+ * Watch says so once and then waits for the only change there is, the way down: then it says
+ * NOT_SERVING, and ends.
  */
 #include "rpc_internal.h"
 

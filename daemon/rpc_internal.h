@@ -7,6 +7,7 @@
  * rpc_probe.c	    the face calls itself, and is started anew if nobody answers
  * rpc_call.c	    one call from its request to its status: queue tags, batches, who may run when
  * rpc_watchers.c   calls that last until somebody ends them, and the good-bye to them
+ * rpc_pace.c	    uploads whose clients send too slowly, and the end of them
  * rpc_message.c    messages in byte buffers (a header of its own)
  * rpc_credentials.c  by what a connection is protected (a header of its own)
  * rpc_methods.c    the table
@@ -55,7 +56,7 @@ struct rpc_method {
 	const char *path;		/* "/p2p.v1.Files/Stat" */
 	const char *help;		/* in one sentence */
 	enum rpc_shape shape;
-	bool waits;			/* its steps wait for a disk: they run on the pool */
+	bool waits;			/* its steps wait for a disk: they run on the pool, unless one says otherwise */
 	const ProtobufCMessageDescriptor *request;
 	int (*take)(struct rpc_call *call, const ProtobufCMessage *message, struct error *err);
 	int (*next)(struct rpc_call *call, struct error *err);	/* server streams */
@@ -110,6 +111,7 @@ struct rpc_call_head {
 	struct service *service;
 	const struct rpc_method *method;
 	void *state;			/* the method's own; NULL at first */
+	bool waits;			/* the next step waits for a disk: a step may say so, or not, of those after it */
 	atomic_bool is_over;		/* what a long step looks at */
 	bool lasts;			/* it was a watcher */
 };
@@ -138,6 +140,11 @@ struct rpc_call *rpc_call_ref(struct rpc_call *call);
 void	rpc_call_unref(struct rpc_call *call);
 /* There may be something to say: next() is called soon if it answered RPC_WAIT, or after the step that runs now.  Any thread. */
 void	rpc_wake(struct rpc_call *call);
+
+/* True while the call waits for the library: a message, or that one has left. */
+bool	rpc_is_waiting(struct rpc_call *call);
+/* Ends the call with this error: no step is begun any more.  Of a call whose end() has not returned yet; any thread. */
+void	rpc_break(struct rpc_call *call, const struct error *err);
 
 /* --- one life of the listener (rpc_server.c, rpc_call.c) --- */
 
@@ -202,6 +209,22 @@ struct rpc_watchers {
 	atomic_bool is_stopping;
 };
 
+/* An upload that has to come at a pace.  Embedded in its state. */
+struct rpc_paced {
+	struct rpc_call *call;
+	atomic_uint_fast64_t bytes;	/* that came in this window */
+	struct rpc_paced *next, **link;	/* under the pace's lock, as */
+	uint32_t waits;			/* seconds of this window, as far as we waited for the client */
+};
+struct rpc_pace {
+	pthread_mutex_t mu;		/* guards the list */
+	struct rpc_paced *first;
+	bool is_watched;		/* the timer runs, or is about to */
+	struct loop *loop;
+	struct loop_timer *timer;	/* the mind's */
+	uint32_t window_s;
+};
+
 struct rpc_address {
 	char *text;			/* as configured */
 	char host[NODE_ADDRESS_SIZE];	/* the first one that the text means: 127.0.0.1, [::1] */
@@ -222,6 +245,7 @@ struct rpc {
 	struct rpc_server *old;		/* the mind's: those that go down */
 	struct rpc_probe *probe;	/* the mind's */
 	struct rpc_watchers watchers;
+	struct rpc_pace pace;
 };
 
 uint16_t rpc_address_port(const struct rpc_address *address);	/* of `at` */
@@ -243,5 +267,12 @@ bool	rpc_watcher_is_stopping(const struct rpc_watcher *watcher);
 void	rpc_watchers_let_go(struct rpc_watchers *watchers);
 /* Mind.  Wakes all of them, and waits a moment until they have said their last word. */
 void	rpc_watchers_stop(struct rpc_watchers *watchers);
+
+/* --- rpc_pace.c --- */
+void	rpc_pace_init(struct rpc_pace *pace, struct loop *loop, uint32_t window_s);	/* mind */
+void	rpc_pace_fini(struct rpc_pace *pace);	/* mind */
+/* From its first bytes until its end, an upload.  Not the mind. */
+void	rpc_paced_add(struct rpc_paced *paced, struct rpc_call *call);
+void	rpc_paced_remove(struct rpc_paced *paced);
 
 #endif

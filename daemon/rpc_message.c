@@ -2,8 +2,9 @@
  *
  * rpc_message.c - protobuf messages in the library's byte buffers.
  *
- * The library hands bytes over as a list of slices, protobuf-c wants them in one piece and copies what it keeps.  File bytes on
- * their way out are not copied: a message with one field of bytes is a few bytes of header before them.
+ * The library hands bytes over as a list of slices, protobuf-c wants them in one piece and
+ * copies what it keeps.  File bytes on their way out are not copied: a message with one field of
+ * bytes is a few bytes of header before them.
  */
 #include "rpc_message.h"
 

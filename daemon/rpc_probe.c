@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * rpc_probe.c - the face is called from outside, as by a client, and started anew if it does not answer.
+ * rpc_probe.c - the face is called from outside, as by a client, and started anew if it does not
+ * answer.
  *
- * Every PROBE_EVERY_MS a round asks grpc.health.v1 Check of each address, over a new connection.  If one does not answer within
- * PROBE_DEADLINE_MS the round has failed, and the next one begins at once; when FAILURES_MAX have failed in a row,
- * rpc_restart().  So a fault is over 11 s after its beginning: PROBE_EVERY_MS + FAILURES_MAX * PROBE_DEADLINE_MS.
+ * Every PROBE_EVERY_MS a round asks grpc.health.v1 Check of each address, over a new connection.
+ * If one does not answer within PROBE_DEADLINE_MS the round has failed, and the next one begins
+ * at once; when FAILURES_MAX have failed in a row, rpc_restart().  So a fault is over 11 s after
+ * its beginning: PROBE_EVERY_MS + FAILURES_MAX * PROBE_DEADLINE_MS.
  *
- * All of it is done on the mind, with plain sockets and a request that is a constant.  The library has a client
- * too, but it would share the server's fate, needs a thread that is not stuck to say that the server is, and costs an
- * idle daemon a megabyte.  An answer is whatever headers come back on the request's stream: they come from the method, so accept,
- * transport, queue and poller are alive.
+ * All of it is done on the mind, with plain sockets and a request that is a constant.  The
+ * library has a client too, but it would share the server's fate, needs a thread that is not
+ * stuck to say that the server is, and costs an idle daemon a megabyte.  An answer is whatever
+ * headers come back on the request's stream: they come from the method, so accept, transport,
+ * queue and poller are alive.
  *
- * While this process has no descriptors to spare a failure says nothing about the listener, and a new one would be no
- * better; then it is asked again RETRY_MS later.
+ * While this process has no descriptors to spare a failure says nothing about the listener, and
+ * a new one would be no better; then it is asked again RETRY_MS later.
  */
 #include "rpc_internal.h"
 

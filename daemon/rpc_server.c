@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * rpc_server.c - one life of the gRPC listener: the library's server, its queue, and the thread that waits for it.
+ * rpc_server.c - one life of the gRPC listener: the library's server, its queue, and the thread
+ * that waits for it.
  *
- * There is one completion queue and one thread, the poller; more were slower in every measurement.  The poller also does the
- * library's work on sockets, so what runs on it must not wait for a disk: rpc_call.c sends such steps to the pool.
+ * There is one completion queue and one thread, the poller; more were slower in every
+ * measurement.  The poller also does the library's work on sockets, so what runs on it must not
+ * wait for a disk: rpc_call.c sends such steps to the pool.
  *
- * Down: the library stops listening, all calls are cancelled, and everyone who waits for the queue gets his tag back
- * and lets go of the server.  Who lets go last, on whatever thread, shuts the queue; then the poller frees what is the
- * library's and ends.  Nothing is begun on a queue that is shut, because whoever could begin something holds the server.
+ * Down: the library stops listening, all calls are cancelled, and everyone who waits for the
+ * queue gets his tag back and lets go of the server.  Who lets go last, on whatever thread,
+ * shuts the queue; then the poller frees what is the library's and ends.  Nothing is begun on a
+ * queue that is shut, because whoever could begin something holds the server.
  *
- * A server whose poller is kept busy by a hostile client goes down as soon as it can, beside the one that took its place.
+ * A server whose poller is kept busy by a hostile client goes down as soon as it can, beside the
+ * one that took its place.
  *
- * The library binds sockets itself and does not say why it could not.  So the address is tried before, for the sake of
- * the error; and the listening sockets are looked for afterwards, for [network] congestion.
+ * The library binds sockets itself and does not say why it could not.  So the address is tried
+ * before, for the sake of the error; and the listening sockets are looked for afterwards, for
+ * [network] congestion.
  */
 #include "rpc_internal.h"
 

@@ -2,11 +2,17 @@
  *
  * rpc_upload.c - Files/Upload: a file that comes in as a stream of messages.
  *
- * The first message has the header and may have bytes, the others have bytes.  They go to service as they come, and
- * the end of the stream is what gives the file its name: a stream that breaks off before leaves nothing to be seen.
+ * The first message has the header and may have bytes, the others have bytes.  They go to service
+ * as they come, and the file gets its name after the end of the stream: one that breaks off before
+ * leaves nothing to be seen.
  *
- * Whatever a step refuses is dropped there and then, so that the status finds nothing of it left.  What is still
- * there when the call is over broke off: service keeps it if it has an id, and the client goes on another time.
+ * The end alone does not prove that the client has said all.  @grpc/grpc-js, when it cancels, ends
+ * the stream and resets it a moment later, and to the server that is a clean end.  So the file has
+ * to be known as whole: by is_last in the last message, by the size, or by the expected content.
+ *
+ * What a step refuses is dropped there and then, so that the status finds nothing of it left.  What
+ * is cut off, whether the call is over or the stream ended before the file did, is service's to
+ * keep if it has an id, and the client goes on another time.
  */
 #include "rpc_internal.h"
 
@@ -21,6 +27,8 @@
 struct upload {
 	struct service_upload *upload; /* NULL: not begun, ended or refused */
 	bool is_begun;
+	bool is_whole;          /* is_last came */
+	struct rpc_paced paced; /* if it is begun */
 };
 
 /* --- the header --- */
@@ -46,7 +54,7 @@ parse_contents(const P2p__V1__UploadHeader *header, struct service_put *put, str
 }
 
 static int
-begin(struct upload *upload, struct service *service, const P2p__V1__UploadHeader *header,
+begin(struct upload *upload, struct rpc_call *call, const P2p__V1__UploadHeader *header,
       struct error *err)
 {
 	struct service_put put = {
@@ -69,9 +77,12 @@ begin(struct upload *upload, struct service *service, const P2p__V1__UploadHeade
 		return error_set(err, P2P_TOO_LARGE, "size: over the limit of any content");
 	int code = parse_contents(header, &put, &root, &expect, err);
 	if (code == P2P_OK)
-		code = service_put_begin(service, &put, &upload->upload, err);
-	upload->is_begun = code == P2P_OK;
-	return code;
+		code = service_put_begin(rpc_head(call)->service, &put, &upload->upload, err);
+	if (code != P2P_OK)
+		return code;
+	upload->is_begun = true;
+	rpc_paced_add(&upload->paced, call);
+	return P2P_OK;
 }
 
 /* --- the stream --- */
@@ -82,16 +93,19 @@ take_message(struct rpc_call *call, struct upload *upload, const P2p__V1__Upload
 {
 	if (!upload->is_begun && message->header == NULL)
 		return error_set(err, P2P_BAD_REQUEST, "the first message has no header");
+	if (upload->is_whole)
+		return error_set(err, P2P_BAD_REQUEST, "a message came after the one with is_last");
 	if (upload->is_begun && message->header != NULL)
 		return error_set(err, P2P_BAD_REQUEST, "a header came after the first message");
 	if (message->data.len > DATA_MAX)
 		return error_set(err, P2P_TOO_LARGE, "data: at most %u bytes in one message",
 				 DATA_MAX);
-	int code = upload->is_begun ? P2P_OK
-				    : begin(upload, rpc_head(call)->service, message->header, err);
+	int code = upload->is_begun ? P2P_OK : begin(upload, call, message->header, err);
+	upload->is_whole = message->is_last;
 	if (code != P2P_OK || message->data.len == 0)
 		return code;
 	metrics_add(METRIC_RPC_BYTES_IN, message->data.len);
+	atomic_fetch_add(&upload->paced.bytes, message->data.len);
 	return service_put_feed(upload->upload, message->data.data, message->data.len, err);
 }
 
@@ -113,6 +127,10 @@ finish(struct rpc_call *call, struct upload *upload, struct error *err)
 
 	if (!upload->is_begun)
 		return error_set(err, P2P_BAD_REQUEST, "the stream ended before its header");
+	if (!upload->is_whole && !service_put_is_sized(upload->upload))
+		return error_set(err, P2P_BAD_CONTENT,
+				 "the stream ended without is_last, a size or an expected content: "
+				 "the file may be cut");
 	int code = service_put_end(upload->upload, &stored, err);
 	if (code == P2P_OK)
 		say_stored(call, &stored);
@@ -136,8 +154,11 @@ RPC_TAKE(rpc_upload)
 
 	if (code == P2P_OK && message != NULL)
 		return RPC_MORE;
-	service_put_free(upload->upload);
-	upload->upload = NULL;
+	bool is_cut = message == NULL && service_put_can_go_on(upload->upload);
+	if (!is_cut) {
+		service_put_free(upload->upload);
+		upload->upload = NULL;
+	}
 	return code == P2P_OK ? RPC_END : code;
 }
 
@@ -147,6 +168,8 @@ RPC_DONE(rpc_upload_end)
 
 	if (upload == NULL)
 		return;
+	if (upload->is_begun)
+		rpc_paced_remove(&upload->paced);
 	service_put_park(upload->upload);
 	free(upload);
 }

@@ -92,6 +92,7 @@ service_new(const struct service_parts *parts, struct config *config)
 	pthread_mutex_init(&service->mutex, NULL);
 	service_readers_init(&service->readers);
 	service_lot_init(service);
+	service_turns_init(&service->turns);
 	catalog_on_commit(parts->catalog, on_commit, service);
 	return service;
 }
@@ -110,6 +111,7 @@ service_free(struct service *service)
 		return;
 	service_stop(service);
 	service_lot_fini(&service->lot);
+	service_turns_fini(&service->turns);
 	service_readers_fini(&service->readers);
 	pthread_mutex_destroy(&service->mutex);
 	config_unref(service->config);

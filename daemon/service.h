@@ -127,11 +127,17 @@ int	service_put_begin(struct service *service, const struct service_put *put, st
 	    struct error *err);
 int	service_put_feed(struct service_upload *upload, const void *data, size_t len, struct error *err);	/* (disk) */
 int	service_put_feed_fd(struct service_upload *upload, int fd, struct error *err);	/* (disk) */
-/* The file is durable, has its name and stands in the catalog when this returns P2P_OK.  The upload stays to be freed.  (disk) */
+/* True if it was said how many bytes will come, by a size or an expected content: then service_put_end() finds what is missing.
+ * Otherwise only the sender knows the end. */
+bool	service_put_is_sized(const struct service_upload *upload);
+/* The file is durable, has its name and stands in the catalog when this returns P2P_OK.  The conditions are judged again: of two
+ * that are sent at once, the second sees the first one's file.  If fewer bytes came than announced it is P2P_BAD_CONTENT, and can
+ * go on.  The upload stays to be freed.  (disk) */
 int	service_put_end(struct service_upload *upload, struct service_stored *ret, struct error *err);
 void	service_put_free(struct service_upload *upload);	/* drops what was not ended; NULL is nothing (disk) */
-/* Takes an upload whose sender went away.  One that has an id and some bytes, and did not fail or end, is kept so that it can
- * go on; any other is dropped.  Any thread. */
+/* True if it has an id and some bytes, and did not fail or end.  NULL cannot. */
+bool	service_put_can_go_on(const struct service_upload *upload);
+/* Takes an upload whose sender went away.  One that can go on is kept for that; any other is dropped.  Any thread. */
 void	service_put_park(struct service_upload *upload);
 /* The bytes that an upload has which was not ended, kept or on its way.  P2P_NOT_FOUND.  Any thread. */
 int	service_upload_offset(struct service *service, const char *name, const char *upload_id, uint64_t *ret_offset);

@@ -32,7 +32,9 @@ struct service_upload {
 	char name[NAME_SIZE];
 	char id[SERVICE_UPLOAD_ID_MAX + 1];	/* "": it cannot go on later */
 	bool is_replacing;		/* a different file of this name may go */
-	bool is_new;			/* nothing had this name at the beginning */
+	bool if_absent;			/* condition: nothing has this name */
+	bool has_match;			/* condition: the file of this name has the root `match` */
+	struct digest match;
 	bool is_held;			/* the indexer keeps off the name */
 	bool is_over;			/* it failed or ended: nothing to go on with */
 	mode_t mode;
@@ -56,6 +58,19 @@ struct parking_lot {
 	struct loop_timer *timer;	/* mind's: the first whose time will be over; NULL once closed */
 };
 
+/* A name that somebody is just giving to a file, or taking from one. */
+struct name_turn {
+	const char *name;
+	struct name_turn *next;
+};
+
+/* One at a time for each name: what is found there stays there until it is done. */
+struct name_turns {
+	pthread_mutex_t mutex;		/* guards the list */
+	pthread_cond_t left;		/* a name is free again */
+	struct name_turn *first;
+};
+
 struct service {
 	struct service_parts parts;
 	uint64_t started_ms;
@@ -64,6 +79,7 @@ struct service {
 	struct config *config;		/* under the mutex; a reference */
 	struct reader_cache readers;
 	struct parking_lot lot;
+	struct name_turns turns;
 };
 
 /* --- service_read.c --- */
@@ -77,6 +93,8 @@ void	service_readers_fini(struct reader_cache *cache);
  * names the key. */
 int	service_allow(struct service *service, enum service_origin origin, bool changes, const char *what,
 	    struct error *err);
+void	service_turns_init(struct name_turns *turns);
+void	service_turns_fini(struct name_turns *turns);
 /* The indexer may have the name again. */
 void	service_put_release(struct service_upload *upload);
 

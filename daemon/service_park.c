@@ -253,13 +253,20 @@ park(struct parking_lot *lot, struct service_upload *upload)
 	return loser;
 }
 
+bool
+service_put_can_go_on(const struct service_upload *upload)
+{
+	return upload != NULL && !upload->is_over && upload->is_listed &&
+	       atomic_load(&upload->bytes) != 0;
+}
+
 void
 service_put_park(struct service_upload *upload)
 {
 	if (upload == NULL)
 		return;
 	struct service *service = upload->service;
-	if (upload->is_over || !upload->is_listed || atomic_load(&upload->bytes) == 0) {
+	if (!service_put_can_go_on(upload)) {
 		drop(service, upload);
 		return;
 	}

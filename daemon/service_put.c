@@ -5,8 +5,10 @@
  * Who may: the owner everything; a network face what [share] remote says (read; upload: add new files; all).
  *
  * An upload is judged at its beginning (name, rights, conditions, room), streams into the store, and gets its name, and its
- * entry in the catalog, at its end; until then nothing of it is to be seen.  Conditions are about what the catalog says;
- * what the disk says meanwhile is judged by the rename itself.  The indexer is held off the name in between, but not while an
+ * entry in the catalog, at its end; until then nothing of it is to be seen.  Conditions are about what the catalog says, and
+ * are judged at the beginning, so that nobody sends much in vain, and again at the end.  From then until the catalog
+ * knows the new file nobody else here may give or take that name: so of two who want to replace the same old file, one
+ * learns that it is gone.  What the disk says meanwhile is judged by the rename itself.  The indexer is held off the name in between, but not while an
  * upload that broke off waits to go on (service_park.c): nobody knows whether it will.
  */
 #include "service_internal.h"
@@ -81,6 +83,57 @@ service_put_release(struct service_upload *upload)
 	upload->is_held = false;
 }
 
+/* --- one at a time for each name --- */
+
+void
+service_turns_init(struct name_turns *turns)
+{
+	pthread_mutex_init(&turns->mutex, NULL);
+	pthread_cond_init(&turns->left, NULL);
+}
+
+void
+service_turns_fini(struct name_turns *turns)
+{
+	pthread_cond_destroy(&turns->left);
+	pthread_mutex_destroy(&turns->mutex);
+}
+
+/* Holds the mutex. */
+static bool
+is_taken(const struct name_turns *turns, const char *name)
+{
+	const struct name_turn *turn = turns->first;
+	while (turn != NULL && strcmp(turn->name, name) != 0)
+		turn = turn->next;
+	return turn != NULL;
+}
+
+/* Waits for those who are at it, for as long as their disk takes.  Never the mind. */
+static void
+take_turn(struct name_turns *turns, struct name_turn *turn, const char *name)
+{
+	turn->name = name;
+	pthread_mutex_lock(&turns->mutex);
+	while (is_taken(turns, name))
+		pthread_cond_wait(&turns->left, &turns->mutex);
+	turn->next = turns->first;
+	turns->first = turn;
+	pthread_mutex_unlock(&turns->mutex);
+}
+
+static void
+leave_turn(struct name_turns *turns, struct name_turn *turn)
+{
+	pthread_mutex_lock(&turns->mutex);
+	struct name_turn **link = &turns->first;
+	while (*link != turn)
+		link = &(*link)->next;
+	*link = turn->next;
+	pthread_cond_broadcast(&turns->left);
+	pthread_mutex_unlock(&turns->mutex);
+}
+
 /* --- uploads --- */
 
 /* What stands under the name now, as far as the catalog knows.  False: nothing. */
@@ -104,8 +157,23 @@ check_match(const char *name, const struct catalog_local *existing, const struct
 }
 
 static int
-judge_put(struct service *service, const struct service_put *put, bool *ret_is_new,
-    struct error *err)
+refuse_existing(const char *name, struct error *err)
+{
+	return error_set(err, P2P_PRECONDITION, "there is a file \"%s\" already", name);
+}
+
+/* May a put of this name be?  `existing` is NULL if there is no such file. */
+static int
+check_conditions(const char *name, const struct catalog_local *existing, bool if_absent,
+    const struct digest *if_match, struct error *err)
+{
+	if (if_absent && existing != NULL)
+		return refuse_existing(name, err);
+	return check_match(name, existing, if_match, err);
+}
+
+static int
+judge_put(struct service *service, const struct service_put *put, struct error *err)
 {
 	int code = name_check(put->name, strlen(put->name), err);
 	if (code == P2P_OK)
@@ -120,11 +188,8 @@ judge_put(struct service *service, const struct service_put *put, bool *ret_is_n
 		    "the announced size is not that of the expected content");
 	struct catalog_local existing;
 	bool exists = find_existing(service, put->name, &existing);
-	if (exists && put->if_absent)
-		return error_set(err, P2P_PRECONDITION, "there is a file \"%s\" already",
-		    put->name);
-	*ret_is_new = !exists;
-	return check_match(put->name, exists ? &existing : NULL, put->if_match, err);
+	return check_conditions(put->name, exists ? &existing : NULL, put->if_absent, put->if_match,
+	    err);
 }
 
 /* What `put` says, and nothing on the disk yet. */
@@ -137,6 +202,10 @@ upload_new(struct service *service, const struct service_put *put)
 	if (put->upload_id != NULL)
 		memcpy(upload->id, put->upload_id, strlen(put->upload_id) + 1);
 	upload->is_replacing = put->replace || put->if_match != NULL;
+	upload->if_absent = put->if_absent;
+	upload->has_match = put->if_match != NULL;
+	if (put->if_match != NULL)
+		upload->match = *put->if_match;
 	upload->mode = put->mode != 0 ? put->mode & 0777 : DEFAULT_MODE;
 	upload->mtime_ns = put->mtime_ns;
 	upload->expect_bytes = put->expect_bytes;
@@ -182,14 +251,12 @@ int
 service_put_begin(struct service *service, const struct service_put *put,
     struct service_upload **ret, struct error *err)
 {
-	bool is_new = false;
-	int code = judge_put(service, put, &is_new, err);
+	int code = judge_put(service, put, err);
 	if (code == P2P_OK)
 		code = judge_id(put, err);
 	if (code != P2P_OK)
 		return code;
 	struct service_upload *upload = upload_new(service, put);
-	upload->is_new = is_new;
 	if (put->upload_id != NULL)
 		code = service_lot_enter(upload, put->offset, err);
 	if (code == P2P_OK)
@@ -246,21 +313,49 @@ enter(struct service_upload *upload, struct store_written *written, struct error
 	return code;
 }
 
+bool
+service_put_is_sized(const struct service_upload *upload)
+{
+	return upload->expect_bytes != UINT64_MAX;
+}
+
+/* Has the name's turn. */
+static int
+commit(struct service_upload *upload, struct service_stored *ret, struct error *err)
+{
+	struct catalog_local existing;
+	bool exists = find_existing(upload->service, upload->name, &existing);
+	int code = check_conditions(upload->name, exists ? &existing : NULL, upload->if_absent,
+	    upload->has_match ? &upload->match : NULL, err);
+	if (code != P2P_OK)
+		return code;
+	struct store_written written = { 0 };
+	code = store_upload_commit(upload->upload, upload->name, upload->mode, upload->mtime_ns,
+	    upload->is_replacing ? FILE_REPLACE : FILE_KEEP_EXISTING, &written, err);
+	/* The catalog does not know it yet. */
+	if (code == P2P_EXISTS && upload->if_absent)
+		return refuse_existing(upload->name, err);
+	if (code == P2P_OK)
+		code = enter(upload, &written, err);
+	if (code == P2P_OK)
+		*ret = (struct service_stored){ written.content, !exists };
+	return code;
+}
+
 int
 service_put_end(struct service_upload *upload, struct service_stored *ret, struct error *err)
 {
-	struct store_written written = { 0 };
+	uint64_t bytes = atomic_load(&upload->bytes);
+	if (service_put_is_sized(upload) && bytes < upload->expect_bytes)
+		return error_set(err, P2P_BAD_CONTENT, "%llu bytes came of the %llu announced",
+		    (unsigned long long)bytes, (unsigned long long)upload->expect_bytes);
 	upload->is_over = true;
-	int code = store_upload_commit(upload->upload, upload->name, upload->mode,
-	    upload->mtime_ns, upload->is_replacing ? FILE_REPLACE : FILE_KEEP_EXISTING, &written,
-	    err);
-	if (code != P2P_OK)
-		return code;
-	code = enter(upload, &written, err);
-	if (code != P2P_OK)
-		return code;
-	*ret = (struct service_stored){ written.content, upload->is_new };
-	return P2P_OK;
+	struct name_turns *turns = &upload->service->turns;
+	struct name_turn turn;
+	take_turn(turns, &turn, upload->name);
+	int code = commit(upload, ret, err);
+	leave_turn(turns, &turn);
+	return code;
 }
 
 void
@@ -292,6 +387,24 @@ remove_held(struct service *service, const char *name, const struct file_sig *si
 	return code;
 }
 
+/* Has the name's turn. */
+static int
+remove_in_turn(struct service *service, const char *name, const struct digest *if_match,
+    struct error *err)
+{
+	struct catalog_local existing;
+	if (!find_existing(service, name, &existing))
+		return error_set(err, P2P_NOT_FOUND, "this peer shares no file \"%s\"", name);
+	int code = check_match(name, &existing, if_match, err);
+	if (code == P2P_OK)
+		code = hold(service, name, err);
+	if (code != P2P_OK)
+		return code;
+	code = remove_held(service, name, &existing.sig, err);
+	release(service, name);
+	return code;
+}
+
 int
 service_remove(struct service *service, enum service_origin origin, const char *name,
     const struct digest *if_match, struct error *err)
@@ -301,15 +414,9 @@ service_remove(struct service *service, enum service_origin origin, const char *
 		code = name_check(name, strlen(name), err);
 	if (code != P2P_OK)
 		return code;
-	struct catalog_local existing;
-	if (!find_existing(service, name, &existing))
-		return error_set(err, P2P_NOT_FOUND, "this peer shares no file \"%s\"", name);
-	code = check_match(name, &existing, if_match, err);
-	if (code == P2P_OK)
-		code = hold(service, name, err);
-	if (code != P2P_OK)
-		return code;
-	code = remove_held(service, name, &existing.sig, err);
-	release(service, name);
+	struct name_turn turn;
+	take_turn(&service->turns, &turn, name);
+	code = remove_in_turn(service, name, if_match, err);
+	leave_turn(&service->turns, &turn);
 	return code;
 }

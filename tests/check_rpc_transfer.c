@@ -443,6 +443,17 @@ put_bytes(struct client *client, const unsigned char *data, size_t len)
 			return;
 }
 
+/* That was all, and the file is whole. */
+static void
+say_whole(struct client *client)
+{
+	P2p__V1__UploadRequest request = P2P__V1__UPLOAD_REQUEST__INIT;
+
+	request.is_last = true;
+	rpc_kit_send(&client->call, &request.base);
+	say_all(client);
+}
+
 static void
 begin(struct client *client, P2p__V1__UploadHeader *header)
 {
@@ -457,7 +468,7 @@ expect_stored(struct client *client, const unsigned char *data, size_t len, bool
 	struct content_id content;
 
 	if (client->is_open)
-		say_all(client);
+		say_whole(client);
 	P2p__V1__UploadResponse *response =
 	    (void *)rpc_kit_read(&client->call, &p2p__v1__upload_response__descriptor);
 	expect_status(client, GRPC_STATUS_OK, "");
@@ -477,7 +488,7 @@ put(struct client *client, P2p__V1__UploadHeader *header, const void *data, size
 {
 	begin(client, header);
 	put_bytes(client, data, len);
-	say_all(client);
+	say_whole(client);
 }
 
 static void
@@ -786,6 +797,173 @@ START_TEST(test_a_deadline_that_passes_leaves_an_upload_that_can_go_on)
 }
 END_TEST
 
+/* Sends "abc" under `header` and ends the stream as a call does that breaks off. */
+static void
+put_cut(struct client *client, P2p__V1__UploadHeader *header)
+{
+	begin(client, header);
+	put_message(client, NULL, "abc", 3);
+	say_all(client);
+}
+
+START_TEST(test_a_stream_that_just_ends_makes_no_file)
+{
+	P2p__V1__UploadHeader header = header_of("a");
+	struct client client;
+
+	put_cut(&client, &header);
+	expect_status(&client, GRPC_STATUS_DATA_LOSS,
+		      "bad-content: the stream ended without is_last");
+	ck_assert_uint_eq(daemon_kit_temporaries(&kit), 0);
+	ck_assert(!has_file("a"));
+	begin(&client, &header);
+	say_all(&client);
+	expect_status(&client, GRPC_STATUS_DATA_LOSS, "the file may be cut");
+
+	/* With an id it goes on. */
+	header.upload_id = (char *)"id";
+	put_cut(&client, &header);
+	expect_status(&client, GRPC_STATUS_DATA_LOSS, "the file may be cut");
+	ck_assert_uint_eq(stat_upload("a", "id"), 3);
+	header.offset = 3;
+	put(&client, &header, "d", 1);
+	expect_stored(&client, (const unsigned char *)"abcd", 4, true);
+}
+END_TEST
+
+START_TEST(test_a_stream_that_ends_before_the_announced_size_goes_on)
+{
+	P2p__V1__UploadHeader header = header_of("a");
+	struct client client;
+
+	header.has_size = true;
+	header.size = 4;
+	header.upload_id = (char *)"id";
+	put_cut(&client, &header);
+	expect_status(&client, GRPC_STATUS_DATA_LOSS, "3 bytes came of the 4 announced");
+	ck_assert_uint_eq(stat_upload("a", "id"), 3);
+	/* The size is known from before, and all that came is all. */
+	header.has_size = false;
+	header.size = 0;
+	header.offset = 3;
+	begin(&client, &header);
+	put_message(&client, NULL, "d", 1);
+	say_all(&client);
+	expect_stored(&client, (const unsigned char *)"abcd", 4, true);
+}
+END_TEST
+
+START_TEST(test_what_is_known_as_whole_needs_no_last_message)
+{
+	P2p__V1__UploadHeader header = header_of("a");
+	P2p__V1__Content content = P2P__V1__CONTENT__INIT;
+	struct content_id id;
+	struct client client;
+
+	header.has_size = true;
+	header.size = 3;
+	put_cut(&client, &header);
+	expect_stored(&client, (const unsigned char *)"abc", 3, true);
+	header = header_of("b");
+	daemon_kit_content("abc", 3, &id);
+	content.size = 3;
+	content.root.data = id.root.bytes;
+	content.root.len = sizeof(id.root.bytes);
+	header.expect = &content;
+	put_cut(&client, &header);
+	expect_stored(&client, (const unsigned char *)"abc", 3, true);
+	/* One message may be all of it. */
+	P2p__V1__UploadRequest request = P2P__V1__UPLOAD_REQUEST__INIT;
+	header = header_of("c");
+	request.header = &header;
+	request.is_last = true;
+	open_by(&client, &near, UPLOAD, 0);
+	rpc_kit_send(&client.call, &request.base);
+	say_all(&client);
+	expect_stored(&client, big, 0, true);
+}
+END_TEST
+
+START_TEST(test_nothing_comes_after_the_last_message)
+{
+	P2p__V1__UploadHeader header = header_of("a");
+	P2p__V1__UploadRequest request = P2P__V1__UPLOAD_REQUEST__INIT;
+	struct client client;
+
+	header.upload_id = (char *)"id";
+	begin(&client, &header);
+	put_message(&client, NULL, "abc", 3);
+	request.is_last = true;
+	rpc_kit_send(&client.call, &request.base);
+	put_message(&client, NULL, "d", 1);
+	expect_status(&client, GRPC_STATUS_INVALID_ARGUMENT, "bad-request: a message came after");
+	ck_assert_uint_eq(stat_upload("a", "id"), UINT64_MAX);
+	ck_assert_uint_eq(daemon_kit_temporaries(&kit), 0);
+	ck_assert(!has_file("a"));
+}
+END_TEST
+
+START_TEST(test_who_sends_too_slowly_is_ended)
+{
+	rpc_kit_close(&near);
+	daemon_kit_halt(&kit);
+	daemon_kit_again(&kit, "remote = upload\n[rest]\nbody_timeout = 1\n");
+	rpc_kit_connect(&near, daemon_rpc_port(kit.daemon));
+	P2p__V1__UploadHeader header = header_of("a"), fast = header_of("fast");
+	struct client idle, kept, client;
+	uint64_t end_ms = clock_ms() + KIT_WAIT_MS;
+	size_t sent = 0;
+
+	begin(&client, &fast);
+	begin(&idle, &header);
+	header.upload_id = (char *)"id";
+	begin(&kept, &header);
+	put_message(&kept, NULL, "abc", 3);
+	daemon_kit_wait_temporaries(&kit, 3);
+	/* One of the others is kept, and who sends something is let alone. */
+	while (daemon_kit_temporaries(&kit) > 2 || sent < 8 * CHUNK) {
+		ck_assert(put_message(&client, NULL, big + sent, 1024));
+		sent += 1024;
+		daemon_kit_breathe(end_ms, "who sends nothing is ended");
+	}
+	expect_status(&idle, GRPC_STATUS_DEADLINE_EXCEEDED, "timeout: less than 1 KiB");
+	expect_status(&kept, GRPC_STATUS_DEADLINE_EXCEEDED, "timeout: less than 1 KiB");
+	while (stat_upload("a", "id") != 3)
+		daemon_kit_breathe(end_ms, "what came is kept");
+	expect_stored(&client, big, sent, true);
+	ck_assert(!has_file("a"));
+	header.offset = 3;
+	put(&client, &header, "d", 1);
+	expect_stored(&client, (const unsigned char *)"abcd", 4, true);
+}
+END_TEST
+
+START_TEST(test_of_two_that_replace_the_same_file_one_succeeds)
+{
+	rpc_kit_close(&near);
+	daemon_kit_halt(&kit);
+	daemon_kit_again(&kit, "remote = all\n");
+	rpc_kit_connect(&near, daemon_rpc_port(kit.daemon));
+	P2p__V1__UploadHeader header = header_of("small");
+	struct content_id id;
+	struct client one, two;
+
+	daemon_kit_content("hello\n", 6, &id);
+	header.if_root.data = id.root.bytes;
+	header.if_root.len = sizeof(id.root.bytes);
+	begin(&one, &header);
+	begin(&two, &header);
+	put_message(&one, NULL, "one", 3);
+	put_message(&two, NULL, "two", 3);
+	daemon_kit_wait_temporaries(&kit, 2);
+	expect_stored(&two, (const unsigned char *)"two", 3, false);
+	say_whole(&one);
+	expect_status(&one, GRPC_STATUS_FAILED_PRECONDITION, "precondition-failed: ");
+	expect_part("small", (const unsigned char *)"two", 3, 0, 0, 3);
+	ck_assert_uint_eq(daemon_kit_temporaries(&kit), 0);
+}
+END_TEST
+
 START_TEST(test_two_uploads_to_one_name_leave_one_whole_file)
 {
 	P2p__V1__UploadHeader header = header_of("a");
@@ -800,7 +978,7 @@ START_TEST(test_two_uploads_to_one_name_leave_one_whole_file)
 		put_message(&two, NULL, big + at + 1, CHUNK);
 	}
 	expect_stored(&two, big + 1, 1u << 20, true);
-	say_all(&one);
+	say_whole(&one);
 	expect_status(&one, GRPC_STATUS_ALREADY_EXISTS, "already-exists: ");
 	expect_part("a", big + 1, 1u << 20, 0, 0, 1u << 20);
 
@@ -843,6 +1021,12 @@ make_suite(void)
 	tcase_add_test(up, test_nothing_is_seen_of_an_upload_before_its_end);
 	tcase_add_loop_test(up, test_an_upload_broken_anywhere_goes_on_and_is_the_same, 0, 2);
 	tcase_add_test(up, test_a_deadline_that_passes_leaves_an_upload_that_can_go_on);
+	tcase_add_test(up, test_a_stream_that_just_ends_makes_no_file);
+	tcase_add_test(up, test_a_stream_that_ends_before_the_announced_size_goes_on);
+	tcase_add_test(up, test_what_is_known_as_whole_needs_no_last_message);
+	tcase_add_test(up, test_nothing_comes_after_the_last_message);
+	tcase_add_test(up, test_who_sends_too_slowly_is_ended);
+	tcase_add_test(up, test_of_two_that_replace_the_same_file_one_succeeds);
 	tcase_add_test(up, test_two_uploads_to_one_name_leave_one_whole_file);
 	suite_add_tcase(suite, down);
 	suite_add_tcase(suite, up);

@@ -344,6 +344,144 @@ START_TEST(test_what_is_expected_must_come)
 }
 END_TEST
 
+START_TEST(test_what_is_shorter_than_announced_goes_on)
+{
+	struct service_put put = put_of("a", "id", 0);
+	struct service_stored stored;
+
+	put.expect_bytes = 5;
+	struct service_upload *upload = begin(&put);
+	ck_assert(service_put_is_sized(upload));
+	ck_assert(!service_put_can_go_on(upload));
+	ck_assert_int_eq(service_put_feed(upload, "abc", 3, &err), P2P_OK);
+	ck_assert_int_eq(service_put_end(upload, &stored, &err), P2P_BAD_CONTENT);
+	ck_assert(service_put_can_go_on(upload));
+	service_put_park(upload);
+	ck_assert_uint_eq(offset_of("a", "id"), 3);
+	put = put_of("a", "id", 3);
+	upload = begin(&put);
+	ck_assert(service_put_is_sized(upload));
+	ck_assert_int_eq(service_put_feed(upload, "de", 2, &err), P2P_OK);
+	finish(upload, (const unsigned char *)"abcde", 5);
+	put = put_of("b", NULL, 0);
+	upload = begin(&put);
+	ck_assert(!service_put_is_sized(upload));
+	service_put_free(upload);
+}
+END_TEST
+
+/* --- conditions --- */
+
+static struct service_upload *
+begin_with(const struct service_put *put, const char *data)
+{
+	struct service_upload *upload = begin(put);
+
+	ck_assert_int_eq(service_put_feed(upload, data, strlen(data), &err), P2P_OK);
+	return upload;
+}
+
+/* Ends it; must be P2P_OK and a new file, or not, or the code. */
+static void
+end_as(struct service_upload *upload, int code, bool is_new)
+{
+	struct service_stored stored = { .is_new = !is_new };
+	int got = service_put_end(upload, &stored, &err);
+
+	ck_assert_msg(got == code, "%d: %s", got, err.text);
+	ck_assert(code != P2P_OK || stored.is_new == is_new);
+	ck_assert(!service_put_can_go_on(upload));
+	service_put_free(upload);
+}
+
+START_TEST(test_conditions_are_judged_again_at_the_end)
+{
+	struct service_put put = put_of("a", "id", 0), other = put_of("a", "other", 0);
+	struct content_id old;
+
+	put.if_absent = other.if_absent = true;
+	struct service_upload *first = begin_with(&put, "abc"), *second = begin_with(&other, "abc");
+	end_as(first, P2P_OK, true);
+	end_as(second, P2P_PRECONDITION, false);
+
+	daemon_kit_content("abc", 3, &old);
+	put = put_of("a", "id", 0);
+	other = put_of("a", "other", 0);
+	put.origin = other.origin = SERVICE_OWNER;
+	put.if_match = other.if_match = &old.root;
+	first = begin_with(&put, "one");
+	second = begin_with(&other, "two");
+	end_as(second, P2P_OK, false);
+	end_as(first, P2P_PRECONDITION, false);
+
+	/* What was there at the beginning may be gone. */
+	daemon_kit_content("two", 3, &old);
+	first = begin_with(&put, "one");
+	ck_assert_int_eq(service_remove(service, SERVICE_OWNER, "a", &old.root, &err), P2P_OK);
+	end_as(first, P2P_PRECONDITION, false);
+	ck_assert_int_eq(service_stat(service, "a", &(struct catalog_local){ 0 }, &err),
+			 P2P_NOT_FOUND);
+	ck_assert_uint_eq(daemon_kit_temporaries(&kit), 0);
+}
+END_TEST
+
+struct rival {
+	pthread_barrier_t *ready;
+	struct service_upload *upload;
+	int code;
+};
+
+static void *
+end_at_once(void *arg)
+{
+	struct rival *rival = arg;
+	struct service_stored stored;
+
+	pthread_barrier_wait(rival->ready);
+	rival->code = service_put_end(rival->upload, &stored, NULL);
+	service_put_free(rival->upload);
+	return NULL;
+}
+
+START_TEST(test_of_many_that_replace_the_same_file_at_once_one_succeeds)
+{
+	struct content_id old;
+	char data[8] = "0";
+
+	daemon_kit_write(&kit, "a", data, 1);
+	daemon_kit_wait_file(&kit, "a", 1);
+	daemon_kit_content(data, 1, &old);
+	for (int round = 0; round < ROUNDS; round++) {
+		pthread_barrier_t ready;
+		struct rival rivals[RIVALS];
+		pthread_t threads[RIVALS];
+		struct service_put put = put_of("a", NULL, 0);
+
+		put.origin = SERVICE_OWNER;
+		put.if_match = &old.root;
+		pthread_barrier_init(&ready, NULL, RIVALS);
+		for (int i = 0; i < RIVALS; i++) {
+			snprintf(data, sizeof(data), "%d-%d", round, i);
+			rivals[i] = (struct rival){ &ready, begin_with(&put, data), P2P_OK };
+		}
+		for (int i = 0; i < RIVALS; i++)
+			pthread_create(&threads[i], NULL, end_at_once, &rivals[i]);
+		int winner = -1;
+		for (int i = 0; i < RIVALS; i++) {
+			pthread_join(threads[i], NULL);
+			ck_assert(rivals[i].code == P2P_PRECONDITION || winner < 0);
+			if (rivals[i].code == P2P_OK)
+				winner = i;
+		}
+		pthread_barrier_destroy(&ready);
+		ck_assert_int_ge(winner, 0);
+		snprintf(data, sizeof(data), "%d-%d", round, winner);
+		daemon_kit_content(data, strlen(data), &old);
+	}
+	ck_assert_uint_eq(daemon_kit_temporaries(&kit), 0);
+}
+END_TEST
+
 START_TEST(test_upload_ids_are_short_and_printable)
 {
 	static const char *const bad[] = { "", "a\n", "\x7f", "\xc3\xbc", "a\tb" };
@@ -435,6 +573,9 @@ make_suite(void)
 	tcase_add_test(tc, test_conditions_are_judged_again_when_it_goes_on);
 	tcase_add_test(tc, test_what_failed_or_never_came_does_not_wait);
 	tcase_add_test(tc, test_what_is_expected_must_come);
+	tcase_add_test(tc, test_what_is_shorter_than_announced_goes_on);
+	tcase_add_test(tc, test_conditions_are_judged_again_at_the_end);
+	tcase_add_test(tc, test_of_many_that_replace_the_same_file_at_once_one_succeeds);
 	tcase_add_test(tc, test_upload_ids_are_short_and_printable);
 	tcase_add_test(tc, test_the_way_down_leaves_no_temporary_file);
 	tcase_add_test(tc, test_many_may_try_the_same_upload);

@@ -2,8 +2,8 @@
  *
  * rpc_kit.c - a small gRPC client for tests.
  *
- * Every step is one batch, and its tag, the address of something of the call, is plucked at once.  Only the status is asked for
- * when the call begins and plucked when it ends.
+ * Every step is one batch, and its tag, the address of something of the call, is plucked at
+ * once.  Only the status is asked for when the call begins and plucked when it ends.
  */
 #include "rpc_kit.h"
 

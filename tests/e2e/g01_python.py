@@ -259,8 +259,13 @@ def parts(header, data, step=MIB):
         yield pb.UploadRequest(data=data[at:at + step])
 
 
+def whole(header, data, step=MIB):
+    yield from parts(header, data, step)
+    yield pb.UploadRequest(is_last=True)
+
+
 def upload(name, data, step=MIB, **header):
-    return a.files.Upload(parts(pb.UploadHeader(name=name, **header), data, step), timeout=LIMIT)
+    return a.files.Upload(whole(pb.UploadHeader(name=name, **header), data, step), timeout=LIMIT)
 
 
 def nothing_partial():
@@ -365,6 +370,21 @@ def _():
     absent(a, "broken.bin")
 
 
+@check("a stream that just ends makes no file; with an id it goes on")
+def _():
+    def end_early(data, **header):
+        return a.files.Upload(parts(pb.UploadHeader(name="cut.bin", **header), data), timeout=LIMIT)
+    refused(Status.DATA_LOSS, "bad-content", end_early, BIG[:MIB])
+    same(nothing_partial(), True)
+    header = {"upload_id": "cut", "expect": content_of(BIG)}
+    refused(Status.DATA_LOSS, "bad-content", end_early, BIG[:MIB], **header)
+    refused(Status.DATA_LOSS, "bad-content", end_early, BIG[MIB:2 * MIB], offset=MIB, **header)
+    absent(a, "cut.bin")
+    same(upload_offset("cut.bin", "cut"), 2 * MIB)
+    same(end_early(BIG[2 * MIB:], offset=2 * MIB, **header).content, content_of(BIG))
+    same(end_early(BIG, size=len(BIG), has_size=True).is_new, False)
+
+
 @check("an upload that is not what it said is refused, and nothing of it is kept")
 def _():
     wrong = content_of(BIG[1:MIB + 1])
@@ -398,6 +418,8 @@ def _():
     refused(Status.INVALID_ARGUMENT, "bad-request", send)
     refused(Status.INVALID_ARGUMENT, "bad-request", send, pb.UploadRequest(data=b"x"))
     refused(Status.INVALID_ARGUMENT, "bad-request", send, pb.UploadRequest(header=header), pb.UploadRequest(header=header))
+    refused(Status.INVALID_ARGUMENT, "bad-request", send, pb.UploadRequest(header=header, data=b"x", is_last=True),
+            pb.UploadRequest(data=b"y"))
     absent(a, "form.bin")
 
 
