@@ -396,6 +396,10 @@ size_t
 file_pread_cached(int fd, void *data, size_t len, uint64_t offset)
 {
 	struct iovec part = { data, len };
+
+	/* To preadv2() -1 is no offset, but the file's position. */
+	if (offset > INT64_MAX)
+		return 0;
 	ssize_t got = preadv2(fd, &part, 1, (off_t)offset, RWF_NOWAIT);
 
 	return got > 0 ? (size_t)got : 0;

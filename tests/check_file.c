@@ -378,6 +378,13 @@ START_TEST(test_bytes_are_read_and_written_where_they_belong)
 	ck_assert_int_eq(file_pwrite(fd, "hel", 3, 0, NULL), 0);
 	ck_assert_int_eq(file_pread(fd, text, 8, 0, NULL), 0);
 	ck_assert_mem_eq(text, "helworld", 8);
+	/* Just written, so it is in memory: all of it, or a file system that does not say. */
+	size_t cached = file_pread_cached(fd, text, 8, 3);
+	ck_assert(cached == 5 || cached == 0);
+	if (cached == 5)
+		ck_assert_mem_eq(text, "world", 5);
+	ck_assert_uint_eq(file_pread_cached(fd, text, 8, 8), 0);
+	ck_assert_uint_eq(file_pread_cached(fd, text, 8, UINT64_MAX), 0);
 	ck_assert_int_eq(file_pread(fd, text, 8, 1, &err), P2P_IO);
 	ck_assert_str_eq(err.text, "the file ends at byte 8, before byte 9");
 	ck_assert_int_eq(file_pread(fd, text, 1, UINT64_MAX, NULL), P2P_IO);

@@ -209,6 +209,23 @@ START_TEST(test_a_file_is_streamed_from_any_offset)
 }
 END_TEST
 
+/* On a disk such bytes are read by the pool; where the file system has no disk they stay. */
+START_TEST(test_a_file_that_is_not_cached_is_streamed_all_the_same)
+{
+	char *path = mem_format("%s/share/big.bin", kit.root);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	for (int from = 0; from < 3; from++) {
+		ck_assert_int_eq(fdatasync(fd), 0);
+		ck_assert_int_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+		expect_part("big.bin", big, BIG, (uint64_t)from * 100000, 0, BIG - (uint64_t)from * 100000);
+	}
+	close(fd);
+	free(path);
+}
+END_TEST
+
 START_TEST(test_an_offset_beyond_the_end_is_out_of_range)
 {
 	static const struct {
@@ -1005,6 +1022,7 @@ make_suite(void)
 	tcase_set_timeout(down, 60);
 	tcase_set_timeout(up, 60);
 	tcase_add_test(down, test_a_file_is_streamed_from_any_offset);
+	tcase_add_test(down, test_a_file_that_is_not_cached_is_streamed_all_the_same);
 	tcase_add_test(down, test_an_offset_beyond_the_end_is_out_of_range);
 	tcase_add_test(down, test_a_content_is_streamed_by_its_id);
 	tcase_add_test(down, test_what_is_not_there_is_not_found);
