@@ -22,16 +22,29 @@ is_refused4(uint32_t address, bool refuse_private)
 	return refuse_private && (address >> 24 == 127 || address >> 16 == 0xa9fe); /* 169.254/16 */
 }
 
+/* The kernel takes it for the IPv4 address within. */
+static bool
+is_refused_mapped(const struct in6_addr *address, bool refuse_private)
+{
+	uint32_t within;
+
+	memcpy(&within, address->s6_addr + 12, sizeof(within));
+	return refuse_private || is_refused4(ntohl(within), false);
+}
+
 static bool
 is_refused6(const struct in6_addr *address, bool refuse_private)
 {
-	static const unsigned char nat64[12] = { 0x00, 0x64, 0xff, 0x9b };
+	/* 64:ff9b::/96 of everybody and 64:ff9b:1::/48 of a network's own. */
+	static const unsigned char nat64[4] = { 0x00, 0x64, 0xff, 0x9b };
 
 	if (IN6_IS_ADDR_UNSPECIFIED(address) || IN6_IS_ADDR_MULTICAST(address))
 		return true;
-	return refuse_private && (IN6_IS_ADDR_LOOPBACK(address) || IN6_IS_ADDR_LINKLOCAL(address) ||
-				  IN6_IS_ADDR_V4MAPPED(address) || IN6_IS_ADDR_V4COMPAT(address) ||
-				  memcmp(address, nat64, sizeof(nat64)) == 0);
+	if (IN6_IS_ADDR_V4MAPPED(address))
+		return is_refused_mapped(address, refuse_private);
+	return refuse_private &&
+	       (IN6_IS_ADDR_LOOPBACK(address) || IN6_IS_ADDR_LINKLOCAL(address) ||
+		IN6_IS_ADDR_V4COMPAT(address) || memcmp(address, nat64, sizeof(nat64)) == 0);
 }
 
 bool

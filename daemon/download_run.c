@@ -2,15 +2,17 @@
  *
  * download_run.c - what a download asks of its source: the piece layer, and runs of pieces.
  *
- * A run goes to a sink that hashes and writes on the hand that receives it; the mind hears of its end, and judges whose fault
- * it was: a sink that found wrong bytes means that the source lied, a sink that could not write means that our disk has
- * trouble, anything else that the source failed.
+ * A run goes to a sink that hashes and writes on the hand that receives it; the mind hears of its
+ * end, and judges whose fault it was: a sink that found wrong bytes means that the source lied, a
+ * sink that could not write means that our disk has trouble, anything else that the source failed.
  *
- * Each request goes by one of the source's wires (wire_choice.h).  Trouble that may be the wire's alone makes the others go by
- * the source's other wire, and is the source's failure only when none of them is left.  A liar lies on every wire.
+ * Each request goes by one of the source's wires (wire_choice.h).  Trouble that may be the wire's
+ * alone makes the others go by the source's other wire, and is the source's failure only when none
+ * of them is left.  A liar lies on every wire.
  */
 #include "download_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,15 +32,29 @@ cancel_runs_of(struct download *download, const char *peer)
 }
 
 static void
-source_failed(struct download *download, const char *peer, bool lied)
+leave_source(struct download *download, const char *peer, bool lied)
 {
 	swarm_source_failed(download->swarm, peer, clock_ms(), lied);
 	if (strcmp(download->source, peer) == 0)
 		download->source[0] = '\0';
-	if (lied)
-		cancel_runs_of(download, peer);
-	else
-		peers_doubt(download->means->peers, peer);
+}
+
+static void
+source_failed(struct download *download, const char *peer)
+{
+	leave_source(download, peer, false);
+	peers_doubt(download->means->peers, peer);
+}
+
+/* Several runs may find the same liar out before the others are cancelled: that is told once. */
+static void
+source_lied(struct download *download, const char *peer, const char *how)
+{
+	if (!swarm_source_is_barred(download->swarm, peer, clock_ms()))
+		log_warn("peer %s %s; it is not asked again for this content for %u minutes", peer,
+		    how, SWARM_LIAR_MS / 60000);
+	leave_source(download, peer, true);
+	cancel_runs_of(download, peer);
 }
 
 unsigned
@@ -136,7 +152,8 @@ outcome_of(int code)
 	}
 }
 
-/* A request ended; answers whether the source is to blame, for it has no other wire that may be tried now. */
+/* A request ended; answers whether the source is to blame, for it has no other wire that may be
+ * tried now. */
 static bool
 end_wire(const struct download *download, const char *peer, const struct wire_run *run,
     enum wire_outcome outcome, uint64_t bytes)
@@ -209,10 +226,8 @@ done_layer(void *arg)
 	struct layering *layering = arg;
 	struct download *download = layering->download;
 	if (layering->code == P2P_BAD_CONTENT) {
-		log_warn("peer %s answered a piece layer that does not fit its root; it is not asked "
-			 "again for this content for %u minutes",
-		    layering->peer, SWARM_LIAR_MS / 60000);
-		source_failed(download, layering->peer, true);
+		source_lied(download, layering->peer,
+		    "answered a piece layer that does not fit its root");
 	} else if (layering->code != P2P_OK) {
 		download_pause(download, DOWNLOAD_RETRY_MS, layering->code, layering->error.text);
 	}
@@ -238,7 +253,7 @@ answered_layer(void *arg, int code, const struct error *err, const struct digest
 	}
 	log_debug("peer %s gave no piece layer: %s", layering->peer, err->text);
 	if (code != P2P_CANCELLED && is_to_blame)
-		source_failed(download, layering->peer, false);
+		source_failed(download, layering->peer);
 	end_layering(layering);
 	download_step(download);
 }
@@ -298,18 +313,19 @@ judge_run(struct download *download, const struct run *run, int code, const stru
 	if (verified != 0)
 		swarm_source_worked(download->swarm, run->peer);
 	if (run->sink_code == P2P_BAD_CONTENT) {
+		char how[ERROR_TEXT_MAX + 64];
+		snprintf(how, sizeof(how), "sent bytes that are not those of the content: %s",
+		    run->sink_error.text);
 		metrics_add(METRIC_PIECES_BAD, 1);
-		log_warn("peer %s sent bytes that are not those of the content: %s; it is not asked "
-			 "again for this content for %u minutes",
-		    run->peer, run->sink_error.text, SWARM_LIAR_MS / 60000);
-		source_failed(download, run->peer, true);
+		source_lied(download, run->peer, how);
 	} else if (run->sink_code != P2P_OK) {
 		download->is_short |= run->sink_code == P2P_NO_SPACE;
 		download_pause(download, DOWNLOAD_RETRY_MS, run->sink_code, run->sink_error.text);
 	} else if (code != P2P_OK && code != P2P_CANCELLED && code != P2P_SHUTTING_DOWN) {
 		log_debug("peer %s broke off: %s", run->peer, err->text);
-		if (is_to_blame)
-			source_failed(download, run->peer, false);
+		/* A crowd here is no failure of the source, but makes another wire welcome. */
+		if (is_to_blame && code != P2P_TOO_MANY)
+			source_failed(download, run->peer);
 	}
 }
 

@@ -12,8 +12,8 @@
  *
  * Nothing of an answer to read() reaches the sink before its header fits: 206 with exactly our
  * range (or 200 with exactly our length if we wanted all), and the root as ETag if there is one.  A
- * problem document becomes its code, except for codes that speak of the answering daemon's own disk
- * or end: told of ours they would mislead, so they become P2P_UNREACHABLE.
+ * problem document becomes its code, except for codes that speak of the answering daemon's own
+ * disk, end or crowd: told of ours they would mislead, so they become P2P_UNREACHABLE.
  *
  * Reads go to the lane that has the fewest bytes left to carry.
  */
@@ -163,12 +163,12 @@ hand_back(struct request *request)
 
 /* Answers; a lane's thread. */
 
-/* True for codes that a daemon says of its own disk, its own end, its own caller. */
+/* True for codes that a daemon says of its own disk, its own end, its own caller, its own crowd. */
 static bool
 is_own_affair(int code)
 {
 	return code == P2P_SHUTTING_DOWN || code == P2P_CANCELLED || code == P2P_NO_SPACE ||
-	       code == P2P_IO || code == P2P_OK;
+	       code == P2P_IO || code == P2P_TOO_MANY || code == P2P_OK;
 }
 
 /* An answer that is no 2xx into the request's error. */

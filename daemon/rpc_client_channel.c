@@ -33,8 +33,8 @@
 #define BACKOFF_MS           100  /* the library's least */
 #define BACKOFF_MAX_MS       500
 #define SETTLE_MS            300         /* at the end, for what is connecting */
-#define LOOKAHEAD            (512 << 10) /* bytes of one stream that may come before they are asked for */
-#define HEADERS_MAX          (16 << 10) /* bytes of an answer's headers in all */
+#define LOOKAHEAD            (512 << 10) /* bytes of one stream that may come unasked */
+#define HEADERS_MAX          (16 << 10)  /* bytes of an answer's headers in all */
 #define AGENT                "p2pd/" PACKAGE_VERSION
 
 struct rpc_channel {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * rpc_client_channel.h - the connections of one lane, for rpc_client_lane.c alone.  The lane's thread.
+ * rpc_client_channel.h - the connections of one lane, for rpc_client_lane.c and rpc_client_call.c.  The lane's thread.
  */
 #ifndef P2PD_RPC_CLIENT_CHANNEL_H
 #define P2PD_RPC_CLIENT_CHANNEL_H

@@ -11,7 +11,7 @@
  * what is left of the message before a byte of the field is told.  Groups are refused: they are
  * older than proto3 and nothing of ours ever had them.
  *
- * What the fields say, and in which order they may come, is for rpc_client.c.
+ * What the fields say, and in which order they may come, is for rpc_client_answer.c.
  */
 #include "rpc_client_download.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * rpc_client_download.h - the parts of a DownloadResponse as they lie in memory, for rpc_client.c alone.  No I/O; one thread at a time.
+ * rpc_client_download.h - the parts of a DownloadResponse as they lie in memory, for rpc_client_answer.c alone.  No I/O; one thread at a time.
  *
  * A message is fed in pieces, cut anywhere, and its fields are told without a copy.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * rpc_client_lane.h - one thread that carries gRPC calls, for rpc_client.c alone.
+ * rpc_client_lane.h - one thread that carries gRPC calls, for rpc_client*.c alone.
  *
  * The owner fills an exchange and hands it over; it belongs to the lane until ended() is called, which happens exactly once.
  * Messages are given to the owner on the lane's thread, as they arrive.
@@ -77,9 +77,11 @@ void		 rpc_library_free(struct rpc_library *library);
 /* NULL and err. */
 struct rpc_lane	*rpc_lane_new(struct rpc_library *library, const struct rpc_lane_room *room,
 		     struct error *err);
-/* Ends what is under way with P2P_SHUTTING_DOWN, joins the thread, frees. */
+/* Begins to end what is under way, with P2P_SHUTTING_DOWN.  An end may take a while: tell all lanes before one is freed. */
+void		 rpc_lane_stop(struct rpc_lane *lane);
+/* Stops it, joins the thread, frees. */
 void		 rpc_lane_free(struct rpc_lane *lane);
-/* Hands an exchange over.  Any thread, but not beside rpc_lane_free(). */
+/* Hands an exchange over.  Any thread, but not beside or after rpc_lane_stop(). */
 void		 rpc_lane_start(struct rpc_lane *lane, struct rpc_exchange *exchange);
 /* Ends it soon with P2P_CANCELLED, unless it just ended otherwise.  The caller knows that it is not freed. */
 void		 rpc_lane_cancel(struct rpc_lane *lane, struct rpc_exchange *exchange);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * rpc_client_names.c - hosts, looked up by us so that every address can be judged before gRPC sees it.
+ * rpc_client_names.c - hosts, looked up by us: every address is judged before gRPC sees it.
  *
  * The C core resolves and connects by itself and asks nobody between the two, so a name could lead
  * it where address_is_refused() says no.  Hence a channel only ever gets literal addresses, made
  * here.  Literal hosts are answered at once.  For names getaddrinfo() runs on the pool; what it
- * found is kept for a minute, because a fetch asks for its holder's name hundreds of times a second.
+ * found is kept for a minute, because a fetch asks for its holder's name hundreds of times a
+ * second.
  *
  * A resolver may hang for long and its job cannot be called back.  So only one look-up is on the
  * pool at any time, whatever others ask for, and one hanging resolver costs one worker.  Those who

@@ -139,11 +139,11 @@ next_random(struct swarm *swarm)
 }
 
 static struct source *
-find_source(struct swarm *swarm, const char *peer)
+find_source(const struct swarm *swarm, const char *peer)
 {
 	for (size_t i = 0; i < swarm->source_count; i++)
 		if (strcmp(swarm->sources[i].peer, peer) == 0)
-			return &swarm->sources[i];
+			return (struct source *)&swarm->sources[i];
 	return NULL;
 }
 
@@ -233,6 +233,13 @@ swarm_source_failed(struct swarm *swarm, const char *peer, uint64_t now_ms, bool
 		source->not_before_ms = now_ms + wait_ms;
 	if (swarm->current == source)
 		swarm->current = NULL;
+}
+
+bool
+swarm_source_is_barred(const struct swarm *swarm, const char *peer, uint64_t now_ms)
+{
+	const struct source *source = find_source(swarm, peer);
+	return source != NULL && source->lied && source->not_before_ms > now_ms;
 }
 
 void

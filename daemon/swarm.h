@@ -51,6 +51,8 @@ void		 swarm_source(struct swarm *swarm, const char *peer, uint32_t round_trip_u
 bool		 swarm_choose(struct swarm *swarm, uint64_t now_ms, char ret_peer[PEER_ID_SIZE], uint64_t *ret_retry_ms);
 /* It failed: could not be reached, stalled, did not have it; or it lied. */
 void		 swarm_source_failed(struct swarm *swarm, const char *peer, uint64_t now_ms, bool lied);
+/* It lied, and is left alone for that. */
+bool		 swarm_source_is_barred(const struct swarm *swarm, const char *peer, uint64_t now_ms);
 /* Verified bytes came from it: its failures are forgiven. */
 void		 swarm_source_worked(struct swarm *swarm, const char *peer);
 /* Whatever was held against sources that only failed is forgotten (a peer came back). */

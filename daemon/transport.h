@@ -4,7 +4,8 @@
  *
  * Every verb is called on the mind and starts one request; its done function is called on the mind exactly once, also after
  * transport_cancel() (with P2P_CANCELLED, soon) and at shutdown.  Failures: P2P_UNREACHABLE (no connection, or it broke),
- * P2P_TIMEOUT, P2P_BAD_ANSWER, or the code that the other side answered.  `err` in a done function is never NULL and has a
+ * P2P_TIMEOUT, P2P_BAD_ANSWER, P2P_TOO_MANY (a read had no turn here, for others are under way: no fault of the peer), or the
+ * code that the other side answered.  `err` in a done function is never NULL and has a
  * sentence that names the address.  Each verb has deadlines of its own: no request lives for ever.
  *
  * What comes from outside is checked here for form and limits (node_check, sizes, counts) before it is handed on.

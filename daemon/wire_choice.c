@@ -2,24 +2,29 @@
  *
  * wire_choice.c - by which wire a peer is asked next.
  *
- * MEASURING.  A run's own speed says little: alone it has the whole line, beside three others a quarter, and the runs of a
- * peer overlap all the time, on both wires and for several contents.  So the time in which a peer is busy is split evenly
- * among the runs that are under way at each moment, whichever wire they use.  Each peer has a clock for that, which advances by
- * 1/n of the time that passes with n runs under way and stands still with none; a run's share of the busy time is what that
- * clock advanced between its begin and its end.  The rate of a wire is the bytes of its runs over their shares.  With one wire
- * in use this is bytes per busy second, exactly; with both in use both are measured under the same load, so a single run
- * by one wire can be held against three by the other.
+ * MEASURING.  A run's own speed says little: alone it has the whole line, beside three others a
+ * quarter, and the runs of a peer overlap all the time, on both wires and for several contents.  So
+ * the time in which a peer is busy is split evenly among the runs that are under way at each
+ * moment, whichever wire they use.  Each peer has a clock for that, which advances by 1/n of the
+ * time that passes with n runs under way and stands still with none; a run's share of the busy time
+ * is what that clock advanced between its begin and its end.  The rate of a wire is the bytes of
+ * its runs over their shares.  With one wire in use this is bytes per busy second, exactly; with
+ * both in use both are measured under the same load, so a single run by one wire can be held
+ * against three by the other.
  *
- * Bytes and shares are kept as two fading sums, whose quotient weighs a run by its length, and whose memory is about four
- * runs.  The first run of a wire pays for its connection: the second one replaces it.
+ * Bytes and shares are kept as two fading sums, whose quotient weighs a run by its length, and
+ * whose memory is about four runs.  The first run of a wire pays for its connection: the second one
+ * replaces it.
  *
- * CHOOSING.  A wire of which nothing is known is tried with one run; meanwhile the other is used if it is known, else REST.  Then
- * the better one, which REST is unless the other was faster by a margin; once taken, the other stays until it is faster no more.
- * Now and then a run goes by the one that is not in use, for lines change.
+ * CHOOSING.  A wire of which nothing is known is tried with one run; meanwhile the other is used if
+ * it is known, else REST.  Then the better one, which REST is unless the other was faster by a
+ * margin; once taken, the other stays until it is faster no more. Now and then a run goes by the
+ * one that is not in use, for lines change.
  *
- * FAILING.  A wire that failed is not used for a while if there is another, and for longer each time; afterwards it is in
- * doubt, and tried with one request at a time until one ended well.  With every wire backing off, the one whose time is up
- * first is used: to be patient with the peer as a whole is up to the caller.
+ * FAILING.  A wire that failed is not used for a while if there is another, and for longer each
+ * time; afterwards it is in doubt, and tried with one request at a time until one ended well.  With
+ * every wire backing off, the one whose time is up first is used: to be patient with the peer as a
+ * whole is up to the caller.
  */
 #include "wire_choice.h"
 

@@ -2,14 +2,17 @@
  *
  * wires.c - one transport over two.
  *
- * Who asks has an address and does not care what speaks there: its scheme says it.  A verb is handed on as it is, and its
- * request is the wire's own, so that nothing is between a wire and who waits for it: a cancel finds the wire in the request.
+ * Who asks has an address and does not care what speaks there: its scheme says it.  A verb is
+ * handed on as it is, and its request is the wire's own, so that nothing is between a wire and who
+ * waits for it: a cancel finds the wire in the request.
  *
- * The one thing that is done here is to refuse: for an address whose wire is missing there is nobody to hand on to.  Such a
- * request is a `refused`, ended by a message to the mind, because no done function may be called before its verb has
- * answered.  Its wire is this transport, by which a cancel knows it.
+ * The one thing that is done here is to refuse: for an address whose wire is missing there is
+ * nobody to hand on to.  Such a request is a `refused`, ended by a message to the mind, because no
+ * done function may be called before its verb has answered.  Its wire is this transport, by which a
+ * cancel knows it.
  *
- * Which of a peer's addresses is used is decided by others (peers: what answered last; wire_choice: what is faster).
+ * Which of a peer's addresses is used is decided by others (peers: what answered last; wire_choice:
+ * what is faster).
  */
 #include "wires.h"
 

@@ -319,6 +319,20 @@ add_text(struct rpc_fake_reply *reply, const char *text)
 	add_data(reply, text, strlen(text));
 }
 
+/* A message of one field that nobody knows. */
+static void
+add_unknown(struct rpc_fake_reply *reply, size_t len)
+{
+	const unsigned char head[] = { 15 << 3 | 2, 0x80 | (len & 0x7f), 0x80 | (len >> 7 & 0x7f),
+				       (unsigned char)(len >> 14) };
+	unsigned char *bytes = mem_zero(1, sizeof(head) + len);
+
+	ck_assert_uint_lt(len, 1 << 21);
+	memcpy(bytes, head, sizeof(head));
+	rpc_fake_add(reply, bytes, sizeof(head) + len);
+	free(bytes);
+}
+
 static void
 expect(struct stage *stage, int code)
 {
@@ -512,6 +526,12 @@ START_TEST(test_small_answers_that_make_no_sense)
 	rpc_fake_add(&stage.reply, "", 0);
 	start_notify(&stage);
 	expect(&stage, P2P_BAD_ANSWER);
+	/* Much where there is to be nothing. */
+	stage_again(&stage);
+	stage_reply_clear(&stage);
+	add_unknown(&stage.reply, 128 << 10);
+	start_notify(&stage);
+	expect(&stage, P2P_BAD_ANSWER);
 	free(bytes);
 	stage_close(&stage);
 }
@@ -535,7 +555,8 @@ START_TEST(test_a_status_becomes_its_code_but_not_one_of_our_own)
 		{ GRPC_STATUS_UNIMPLEMENTED, "", P2P_BAD_METHOD, "status 12" },
 		{ GRPC_STATUS_PERMISSION_DENIED, "two\nlines\xff", P2P_FORBIDDEN, "two?lines?" },
 		{ GRPC_STATUS_UNKNOWN, "what", P2P_BAD_ANSWER, "what" },
-		{ GRPC_STATUS_RESOURCE_EXHAUSTED, "slower", P2P_TOO_MANY, "slower" },
+		{ GRPC_STATUS_RESOURCE_EXHAUSTED, "slower", P2P_UNREACHABLE, "slower" },
+		{ GRPC_STATUS_RESOURCE_EXHAUSTED, "too-many: of us", P2P_UNREACHABLE, "of us" },
 	};
 	struct stage stage;
 
@@ -647,6 +668,25 @@ START_TEST(test_a_file_that_describes_itself_without_end_is_a_bad_answer)
 	expect_read(&stage, P2P_BAD_ANSWER, 0);
 	p2p__v1__content__free_unpacked(file.content, NULL);
 	free(file.name);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_what_is_unknown_is_skipped_but_not_for_ever)
+{
+	struct stage stage;
+
+	stage_open(&stage);
+	add_file(&stage.reply, 16);
+	add_unknown(&stage.reply, 64 << 10);
+	add_text(&stage.reply, "45678901");
+	expect_read(&stage, P2P_OK, 8);
+	add_file(&stage.reply, 16);
+	add_text(&stage.reply, "4567");
+	for (int i = 0; i < 8; i++)
+		add_unknown(&stage.reply, 64 << 10);
+	add_text(&stage.reply, "8901");
+	expect_read(&stage, P2P_BAD_ANSWER, 4);
 	stage_close(&stage);
 }
 END_TEST
@@ -795,6 +835,40 @@ START_TEST(test_a_hundred_reads_at_once)
 		ck_assert(!outcomes[i].is_wrong);
 	}
 	ck_assert_uint_eq(rpc_fake_calls(stage.fake), READS);
+	free(bytes);
+	free(outcomes);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_a_read_that_has_no_turn_is_not_the_peers_timeout)
+{
+	enum { READS = 40, MOST = 32, PARTS = 60, PART = 1000 };
+	struct stage stage;
+	struct outcome *outcomes = mem_zero(READS, sizeof(*outcomes));
+	char *bytes = mem_zero(1, PART);
+	struct content_id id = content(PARTS * PART);
+	unsigned well = 0;
+
+	stage_open(&stage);
+	add_file(&stage.reply, id.size_bytes);
+	for (int i = 0; i < PARTS; i++)
+		add_data(&stage.reply, bytes, PART);
+	stage.reply.pause_ms = 20; /* longer in all than one may wait, and never a stall */
+	stage_sync(&stage);
+	for (size_t i = 0; i < READS; i++) {
+		struct transport_sink sink = { .feed = feed, .arg = &outcomes[i] };
+
+		stage.client->ops->read(stage.client, stage.address, &id, 0, id.size_bytes, &sink,
+					on_done, &outcomes[i]);
+	}
+	for (size_t i = 0; i < READS; i++) {
+		wait_for(&stage, &outcomes[i]);
+		well += outcomes[i].code == P2P_OK;
+		ck_assert_msg(outcomes[i].code == P2P_OK || outcomes[i].code == P2P_TOO_MANY, "%s",
+			      outcomes[i].text);
+	}
+	ck_assert_uint_eq(well, MOST);
 	free(bytes);
 	free(outcomes);
 	stage_close(&stage);
@@ -1334,12 +1408,14 @@ main(void)
 	tcase_add_test(tcase, test_a_range_reaches_the_sink);
 	tcase_add_test(tcase, test_answers_that_do_not_fit_feed_nothing_wrong);
 	tcase_add_test(tcase, test_a_file_that_describes_itself_without_end_is_a_bad_answer);
+	tcase_add_test(tcase, test_what_is_unknown_is_skipped_but_not_for_ever);
 	tcase_add_test(tcase, test_a_break_in_the_middle_is_no_success);
 	tcase_add_test(tcase, test_long_messages_come_in_slices);
 	tcase_add_test(tcase, test_a_stall_and_a_drip_end_in_time);
 	tcase_add_test(tcase, test_a_slow_but_steady_peer_is_not_ended);
 	tcase_add_test(tcase, test_a_sink_ends_the_read_with_its_own_code);
 	tcase_add_test(tcase, test_a_hundred_reads_at_once);
+	tcase_add_test(tcase, test_a_read_that_has_no_turn_is_not_the_peers_timeout);
 	tcase_add_test(tcase, test_a_cancel_at_any_time_ends_with_cancelled);
 	tcase_add_test(tcase, test_a_cancel_while_the_name_is_looked_up);
 	tcase_add_test(tcase, test_the_end_ends_all_and_later_requests_too);

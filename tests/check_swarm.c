@@ -164,7 +164,13 @@ START_TEST(test_a_liar_is_left_alone_and_not_forgiven)
 	char peer[PEER_ID_SIZE];
 	uint64_t retry_ms;
 	swarm_source(swarm, peer_a, 0);
+	swarm_source_failed(swarm, peer_a, 1, false);
+	ck_assert(!swarm_source_is_barred(swarm, peer_a, 2));
 	swarm_source_failed(swarm, peer_a, 5, true);
+	ck_assert(swarm_source_is_barred(swarm, peer_a, 5));
+	ck_assert(swarm_source_is_barred(swarm, peer_a, SWARM_LIAR_MS + 4));
+	ck_assert(!swarm_source_is_barred(swarm, peer_a, SWARM_LIAR_MS + 5));
+	ck_assert(!swarm_source_is_barred(swarm, peer_b, 5));
 	swarm_source_forgive(swarm, peer_a);
 	ck_assert(!swarm_choose(swarm, SWARM_LIAR_MS, peer, &retry_ms));
 	ck_assert_uint_eq(retry_ms, SWARM_LIAR_MS + 5);
