@@ -218,6 +218,15 @@ take_group(struct catalog *catalog)
 	return first;
 }
 
+/* Many small pages in the midst of others: without this they stay ours. */
+static void
+give_back_memory(void)
+{
+#ifndef __SANITIZE_ADDRESS__ /* there the heap is not malloc_trim()'s: it was never begun */
+	malloc_trim(0);
+#endif
+}
+
 /* Waits for work or the end; holds mu. */
 static void
 rest(struct catalog *catalog)
@@ -231,8 +240,7 @@ rest(struct catalog *catalog)
 	if (catalog->first == NULL && !catalog->is_stopping) {
 		pthread_mutex_unlock(&catalog->mu);
 		sqlite3_db_release_memory(catalog->writer->handle);
-		/* Many small pages in the midst of others: without this they stay ours. */
-		malloc_trim(0);
+		give_back_memory();
 		pthread_mutex_lock(&catalog->mu);
 	}
 	while (catalog->first == NULL && !catalog->is_stopping)
