@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # g02 - the gRPC face as a JavaScript program meets it: Node.js with @grpc/grpc-js, which is another implementation of HTTP/2 and gRPC than
-# ours and Python's, and @grpc/proto-loader, which reads the .proto file itself.  The two come from the npm registry into the
+# ours and Python's, and @grpc/proto-loader, which reads the .proto file itself.  npm brings the two into the
 # temporary directory, at the versions of g02_node/package-lock.json.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -15,7 +15,7 @@
 : "${BUILDDIR:?the build tree}"
 ROOT=${P2PD_GUEST_ROOT:-$BUILDDIR/guest}
 PACKAGES=systemd,systemd-sysv,dbus,iproute2,procps,curl,libmicrohttpd12,libcurl4,libuv1,libsqlite3-0
-PACKAGES+=,libjansson4,libssl3,libsystemd0,libinih1,libutf8proc2
+PACKAGES+=,libjansson4,libssl3,libsystemd0,libinih1,libutf8proc2,libgrpc29,libprotobuf-c1
 [ "$(dpkg --print-architecture)" != amd64 ] || PACKAGES+=,libipsec-mb1
 HOST_ADDRESS=192.0.2.1	# of the guest, on its loopback device; not a loopback address
 
@@ -120,7 +120,7 @@ ok "  and is under a system call filter" status_has Seccomp 2
 ok "/usr is read-only for it" not in_service touch /usr/p2pd
 ok "  and /etc" not in_service touch /etc/p2pd
 ok "no home is seen by it" not in_service test -e /home/alice
-ok "only loopback is listened on" not in_guest sh -c "ss -Hltn | grep -vE '(127\.0\.0\.1|\[::1\]):'"
+ok "only loopback is listened on" not in_guest sh -c "ss -Hltn | grep -vE '(127\.0\.0\.1|\[::1\]|\[::ffff:127\.0\.0\.1\]):'"
 ok "root controls it" pctl status
 ok "another user does not" not as alice p2pctl -s /run/p2pd/p2pd.sock status
 ok "nothing was worth a warning" not grep -q . <(journal -p warning)
@@ -165,7 +165,7 @@ directory = /home/bob/share
 listen = $HOST_ADDRESS:5101
 host = bob.test
 [grpc]
-listen =
+listen = $HOST_ADDRESS:50151
 [control]
 socket = /home/bob/p2pd.sock
 [network]
@@ -181,6 +181,7 @@ ok "bob's peer starts" until_true 10 bctl status
 ok "bob puts a file" bctl put /home/bob/big.bin
 ok "the service finds its seed by name, and the file" until_true 30 lists_file big.bin
 ok "it fetches it" pctl fetch big.bin
+ok "  and tells by which wire" grep -qE '"transport": *"(rest|grpc|rest\+grpc)"' <(pctl --json fetches)
 ok "  byte for byte" in_guest cmp /home/bob/big.bin /var/lib/p2pd/share/big.bin
 ok "alice fetches it into her home" as alice p2pctl -s /run/p2pd/p2pd.sock fetch big.bin -o /home/alice/got.bin
 ok "  byte for byte" in_guest cmp /home/bob/big.bin /home/alice/got.bin
