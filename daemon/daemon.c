@@ -111,8 +111,12 @@ describe_self(struct daemon *daemon)
 static void
 add_address(struct node_record *self, const char *address)
 {
-	if (self->address_count < NODE_ADDRESSES_MAX)
-		snprintf(self->addresses[self->address_count++], NODE_ADDRESS_SIZE, "%s", address);
+	if (self->address_count == NODE_ADDRESSES_MAX) {
+		log_warn("%s is not told to others: only %d addresses are", address,
+		    NODE_ADDRESSES_MAX);
+		return;
+	}
+	snprintf(self->addresses[self->address_count++], NODE_ADDRESS_SIZE, "%s", address);
 }
 
 /* Where a face listens; others are told, unless the configuration says what they are told. */
@@ -422,6 +426,7 @@ bring_up(struct daemon *daemon, struct error *err)
 struct daemon *
 daemon_new(const char *config_path, struct config *config, struct error *err)
 {
+	rpc_prepare();
 	struct daemon *daemon = mem_zero(1, sizeof(*daemon));
 	daemon->config_path = config_path;
 	daemon->config = config_ref(config);

@@ -111,6 +111,10 @@ raise_limits(void)
 	signal(SIGXFSZ, SIG_IGN);
 	/* Many threads, each with little on the heap: an arena for each would only cost memory. */
 	mallopt(M_ARENA_MAX, 2);
+	/* gRPC gets and frees a block for each message: from the heap, not as a mapping whose
+	 * pages are made anew each time. */
+	mallopt(M_MMAP_THRESHOLD, 4 << 20);
+	mallopt(M_TRIM_THRESHOLD, 32 << 20);
 }
 
 static void

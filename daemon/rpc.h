@@ -12,12 +12,17 @@
 
 struct rpc;
 
-/* Starts listening on every [grpc] listen address; NULL and err (which names the address).  With no address the face is off: it
- * answers an object that only can be freed.  Borrows the service.  Mind, before the loop runs or in it. */
+/* Settles how the library waits for its sockets.  Once, before it is used and while there is one thread. */
+void		 rpc_prepare(void);
+
+/* Starts listening on every [grpc] listen address; NULL and err (which names the address).
+ * With no address the face is off: it answers an object that can only be freed.
+ * Borrows the service.  Mind, before the loop runs or in it. */
 struct rpc	*rpc_new(struct service *service, struct config *config, struct error *err);
 /* The ports that were bound, in the order of [grpc] listen (port 0 became a real one). */
 size_t		 rpc_ports(const struct rpc *rpc, uint16_t *ports, size_t max);
-/* Stops listening, ends what streams, waits for the threads.  loop_refuse_calls() was called before.  Mind. */
+/* Stops listening, ends what streams, waits for the threads.  loop_refuse_calls() was called
+ * before.  Mind. */
 void		 rpc_free(struct rpc *rpc);
 
 /* The table, for documents and tests. */

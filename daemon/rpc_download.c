@@ -273,7 +273,8 @@ say_read(struct rpc_call *call, struct download *download, struct error *err)
 
 	if (!atomic_load(&block->is_ready))
 		return RPC_WAIT;
-	if (block->code != P2P_OK) {
+	/* One that became shorter is told as changed, by say_block(). */
+	if (block->code != P2P_OK && store_reader_check(download->reader) == P2P_OK) {
 		*err = block->error;
 		return block->code;
 	}

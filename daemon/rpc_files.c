@@ -10,7 +10,7 @@
  * Stat is asked often, by programs that walk what they know: it opens nothing and allocates
  * nothing, its answer is put together from what lies on the stack.
  *
- * Bytes are moved in rpc_transfer.c.
+ * Bytes are moved in rpc_download.c and rpc_upload.c.
  */
 #include "rpc_internal.h"
 

@@ -250,6 +250,8 @@ struct rpc {
 
 uint16_t rpc_address_port(const struct rpc_address *address);	/* of `at` */
 void	rpc_address_set_port(struct rpc_address *address, uint16_t port);
+/* False while no interface has it: its network is gone, and may come back. */
+bool	rpc_address_is_here(const struct rpc_address *address);
 /* Mind.  Puts another server in the place of the one that does not answer. */
 void	rpc_restart(struct rpc *rpc);
 /* Mind.  Calls every address now and then, and rpc_restart() if twice running one does not answer. */

@@ -3,7 +3,8 @@
  * rpc_probe.c - the face is called from outside, as by a client, and started anew if it does not
  * answer.
  *
- * Every PROBE_EVERY_MS a round asks grpc.health.v1 Check of each address, over a new connection.
+ * Every PROBE_EVERY_MS a round asks grpc.health.v1 Check of each address that this host still has,
+ * over a new connection.
  * If one does not answer within PROBE_DEADLINE_MS the round has failed, and the next one begins
  * at once; when FAILURES_MAX have failed in a row, rpc_restart().  So a fault is over 11 s after
  * its beginning: PROBE_EVERY_MS + FAILURES_MAX * PROBE_DEADLINE_MS.
@@ -171,6 +172,8 @@ begin_round(struct rpc_probe *probe)
 	probe->has_failed = false;
 	probe->left = 0;
 	for (size_t i = 0; i < rpc->address_count; i++) {
+		if (!rpc_address_is_here(&rpc->addresses[i]))
+			continue;
 		if (start(&probe->asks[i], probe, &rpc->addresses[i]))
 			probe->left++;
 		else

@@ -2,15 +2,17 @@
  *
  * rpc_reflection.c - tells generic clients what services are here and how to call them.
  *
- * protoc describes our .proto files when the daemon is built: rpc_descriptors[] is a packed google.protobuf.FileDescriptorSet
- * of all of them, and what a client wants is one of its files, as it lies there.  To find the file that defines a symbol the
- * set is walked: a FileDescriptorProto holds messages, enums and services, each with its name and what it holds in turn, so
- * a table of "which field of what holds what" and one recursive function are all of it.  There are some hundred names in a
- * few kilobytes, and who asks is a person with a tool: no index.
+ * protoc describes our .proto files when the daemon is built: rpc_descriptors[] is a packed
+ * google.protobuf.FileDescriptorSet of all of them, and what a client wants is one of its files, as
+ * it lies there.  To find the file that defines a symbol the set is walked: a FileDescriptorProto
+ * holds messages, enums and services, each with its name and what it holds in turn, so a table of
+ * "which field of what holds what" and one recursive function are all of it.  There are some
+ * hundred names in a few kilobytes, and who asks is a person with a tool: no index.
  *
- * Our files import nothing and have no extensions, so one file is the whole of an answer.  A question that has no
- * answer gets an error message in its place, and the stream goes on.  The same function serves v1alpha and v1: their messages
- * are the same on the wire.  It keeps nothing from one question to the next.
+ * Our files import nothing and have no extensions, so one file is the whole of an answer.  A
+ * question that has no answer gets an error message in its place, and the stream goes on.  The same
+ * function serves v1alpha and v1: their messages are the same on the wire.  It keeps nothing from
+ * one question to the next.
  */
 #include "rpc_internal.h"
 
@@ -107,7 +109,8 @@ part_kind(enum kind holder, unsigned field)
 	return NOTHING;
 }
 
-/* What follows `name` and a dot in a symbol, "" if the symbol ends with it; NULL if it begins otherwise. */
+/* What follows `name` and a dot in a symbol, "" if the symbol ends with it; NULL if it begins
+ * otherwise. */
 static const char *
 behind(const char *symbol, ProtobufCBinaryData name)
 {

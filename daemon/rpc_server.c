@@ -43,7 +43,8 @@
 #define PONG_MS      (20 * 1000)
 #define PING_MIN_MS  (10 * 1000) /* a client that pings more often ... */
 #define PING_STRIKES 3           /* ... so many times, is sent away */
-/* bytes: above our own limits, so that what is a little too large gets our answer and not the library's */
+/* bytes: above our own limits, so that what is a little too large gets our answer, not the
+ * library's */
 #define RECEIVE_MAX (4u << 20)
 
 /* --- the library's settings --- */
@@ -139,7 +140,8 @@ is_listener(const struct rpc *rpc, int fd)
 	int is_listening = 0;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &flag_len) != 0 ||
-	    !is_listening || getsockname(fd, (struct sockaddr *)&found.at, &len) != 0)
+	    !is_listening || getsockname(fd, (struct sockaddr *)&found.at, &len) != 0 ||
+	    (found.at.ss_family != AF_INET && found.at.ss_family != AF_INET6))
 		return false;
 	for (size_t i = 0; i < rpc->address_count; i++)
 		if (rpc_address_port(&found) == rpc->addresses[i].port)
@@ -169,10 +171,14 @@ static int
 listen_everywhere(struct rpc_server *server, struct error *err)
 {
 	struct rpc *rpc = server->rpc;
+	/* At the start each of them has to be had. */
+	bool is_again = rpc->probe != NULL;
 
 	for (size_t i = 0; i < rpc->address_count; i++) {
-		int code =
-		    is_bound(rpc, i) ? P2P_OK : bind_address(server, &rpc->addresses[i], err);
+		struct rpc_address *address = &rpc->addresses[i];
+		if (is_bound(rpc, i) || (is_again && !rpc_address_is_here(address)))
+			continue;
+		int code = bind_address(server, address, err);
 		if (code != P2P_OK)
 			return code;
 	}

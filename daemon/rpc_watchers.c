@@ -2,9 +2,10 @@
  *
  * rpc_watchers.c - calls that last until somebody ends them, and the good-bye to them.
  *
- * Those who watch (health, events) wait for news for as long as they like.  On the way down they should hear why it is over, and
- * not find themselves cancelled: so they stand in a list, rpc_watchers_stop() wakes them, and gives them FAREWELL_MS until their
- * last word has left, which is a little after their end.  One whose client does not read is not waited for any longer than that.
+ * Those who watch (health, events) wait for news for as long as they like.  On the way down they
+ * should hear why it is over, and not find themselves cancelled: so they stand in a list,
+ * rpc_watchers_stop() wakes them, and gives them FAREWELL_MS until their last word has left, which
+ * is a little after their end.  One whose client does not read is not waited for any longer.
  */
 #include "rpc_internal.h"
 

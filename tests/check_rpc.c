@@ -1066,6 +1066,43 @@ START_TEST(test_it_listens_on_every_address_and_none_is_none)
 }
 END_TEST
 
+static bool
+is_serving(void *arg)
+{
+	struct rpc_kit kit;
+	struct rpc_kit_status status;
+	text_message request = P2P__V1__LEAVE_REQUEST__INIT;
+
+	(void)arg;
+	rpc_kit_connect(&kit, port);
+	request.id = (char *)"x";
+	rpc_kit_unary(&kit, "/t.T/Echo", &request.base, NULL, 500, &status);
+	rpc_kit_close(&kit);
+	return status.code == GRPC_STATUS_OK;
+}
+
+/* Mind.  As if the network of the second address had gone, and then the listener failed. */
+static int
+lose_address(void *arg)
+{
+	struct sockaddr_in *at = (struct sockaddr_in *)&face->addresses[1].at;
+
+	(void)arg;
+	ck_assert_int_eq(inet_pton(AF_INET, "192.0.2.1", &at->sin_addr), 1);
+	rpc_restart(face);
+	return P2P_OK;
+}
+
+START_TEST(test_an_address_that_has_gone_takes_no_other_with_it)
+{
+	start_with("listen = 127.0.0.1:0\nlisten = 127.0.0.2:0\n");
+	ck_assert_int_eq(loop_call(service.loop, lose_address, NULL), P2P_OK);
+	ck_assert(is_soon(is_serving, NULL));
+	ck_assert_uint_eq(metrics_get(METRIC_RPC_RESTARTS), 1);
+	stop();
+}
+END_TEST
+
 START_TEST(test_congestion_is_that_of_the_configuration)
 {
 	char name[16] = "";
@@ -1135,21 +1172,6 @@ is_out_of_descriptors(void *arg)
 	return fd < 0;
 }
 
-static bool
-is_serving(void *arg)
-{
-	struct rpc_kit kit;
-	struct rpc_kit_status status;
-	text_message request = P2P__V1__LEAVE_REQUEST__INIT;
-
-	(void)arg;
-	rpc_kit_connect(&kit, port);
-	request.id = (char *)"x";
-	rpc_kit_unary(&kit, "/t.T/Echo", &request.base, NULL, 500, &status);
-	rpc_kit_close(&kit);
-	return status.code == GRPC_STATUS_OK;
-}
-
 START_TEST(test_it_serves_again_after_descriptors_ran_out)
 {
 	struct rlimit limit;
@@ -1207,6 +1229,7 @@ suite(void)
 	tcase_add_test(lives, test_many_lives_in_one_process_leave_no_thread_and_no_descriptor);
 	tcase_add_test(lives, test_an_address_that_cannot_be_had_is_named);
 	tcase_add_test(lives, test_it_listens_on_every_address_and_none_is_none);
+	tcase_add_test(lives, test_an_address_that_has_gone_takes_no_other_with_it);
 	tcase_add_test(lives, test_congestion_is_that_of_the_configuration);
 	tcase_add_test(lives, test_it_serves_again_after_descriptors_ran_out);
 	suite_add_tcase(s, lives);

@@ -190,6 +190,9 @@ rpc_kit_cancel(struct rpc_kit_call *call)
 void
 rpc_kit_finish(struct rpc_kit_call *call, struct rpc_kit_status *ret)
 {
+	/* The library tells no status before somebody asked for the headers, but at the deadline. */
+	if (!call->has_initial)
+		rpc_kit_await_headers(call);
 	wait(call, call);
 	ret->code = call->status;
 	snprintf(ret->details, sizeof(ret->details), "%.*s", (int)GRPC_SLICE_LENGTH(call->details),
