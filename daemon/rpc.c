@@ -133,9 +133,10 @@ log_library(gpr_log_func_args *args)
 /* --- up --- */
 
 /*
- * In the library's usual way any thread that waits reads any socket, so that an idle face would read for the busy
- * lanes of a fetch, and every block would change its core: a fetch took a fifth longer.  By poll() the threads of a
- * queue see to the sockets of that queue.  Hundreds of idle connections cost a call a few microseconds then.
+ * In the library's usual way any thread that waits reads any socket, so that an idle face would
+ * read for the busy lanes of a fetch, and every block would change its core: a fetch took a fifth
+ * longer.  By poll() the threads of a queue see to the sockets of that queue.  Hundreds of idle
+ * connections cost a call a few microseconds then.
  */
 void
 rpc_prepare(void)
@@ -167,6 +168,7 @@ rpc_new(struct service *service, struct config *config, struct error *err)
 	rpc->server = rpc_server_new(rpc, err);
 	if (rpc->server == NULL)
 		goto fail;
+	rpc->guard = rpc_guard_new(service_pool(service), config);
 	rpc->probe = rpc_probe_new(rpc);
 	return rpc;
 fail:
@@ -243,6 +245,7 @@ rpc_free(struct rpc *rpc)
 		return;
 	assert(loop_is_mine(rpc->loop));
 	rpc_probe_free(rpc->probe);
+	rpc_guard_free(rpc->guard);
 	rpc_watchers_stop(&rpc->watchers);
 	retire(rpc);
 	while (rpc->old != NULL) {

@@ -109,6 +109,8 @@ release(struct rpc_call *call)
 	grpc_call_details_destroy(&call->details);
 	if (call->call != NULL)
 		grpc_call_unref(call->call);
+	if (call->head.place != NULL)
+		atomic_fetch_sub(call->head.place, 1);
 	if (call->head.lasts)
 		rpc_watchers_let_go(&call->head.rpc->watchers);
 	rpc_server_release(call->server);

@@ -5,7 +5,8 @@
  *
  * The first message says what it is; then come blocks, each read into a slice that leaves
  * without being copied.  The next one is read when the one before has left, so a call holds one
- * block however large the file is and however slowly its reader reads.
+ * block however large the file is and however slowly its reader reads.  The library holds as much
+ * again, and does not count it against its quota; so there are RPC_DOWNLOADS_MAX calls at most.
  *
  * What is in the page cache is read where the call runs, on the face's thread: to hand it to
  * another and back costs more than the reading.  What is not, is read by the pool, which wakes
@@ -197,17 +198,36 @@ say_file(struct rpc_call *call, struct download *download)
 	download->file = NULL;
 }
 
+/* Until all of the call has left, not only until its end: the last block may wait for its reader
+ * like any other. */
+static int
+take_place(struct rpc_call_head *head, struct error *err)
+{
+	atomic_uint *downloads = &head->rpc->downloads;
+
+	if (atomic_fetch_add(downloads, 1) >= RPC_DOWNLOADS_MAX) {
+		atomic_fetch_sub(downloads, 1);
+		return error_set(err, P2P_TOO_MANY, "%u downloads are under way, which is the most",
+				 RPC_DOWNLOADS_MAX);
+	}
+	head->place = downloads;
+	return P2P_OK;
+}
+
 RPC_TAKE(rpc_download)
 {
 	const P2p__V1__DownloadRequest *request = (const P2p__V1__DownloadRequest *)message;
 	struct rpc_call_head *head = rpc_head(call);
-	struct download *download = mem_zero(1, sizeof(*download));
+	int code = take_place(head, err);
 
+	if (code != P2P_OK)
+		return code;
+	struct download *download = mem_zero(1, sizeof(*download));
 	head->state = download;
 	download->refs = 1;
 	download->call = rpc_call_ref(call);
 	download->pool = service_pool(head->service);
-	int code = open_source(download, head->service, request, err);
+	code = open_source(download, head->service, request, err);
 	if (code == P2P_OK)
 		code = find_part(download, request, err);
 	if (code != P2P_OK)

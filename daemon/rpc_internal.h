@@ -5,6 +5,7 @@
  * rpc.c	    the face: addresses, the way up and down, the restart
  * rpc_server.c	    one life of the listener: the library's server, its queue, its thread
  * rpc_probe.c	    the face calls itself, and is started anew if nobody answers
+ * rpc_guard.c	    connections that are too many, and the end of them
  * rpc_call.c	    one call from its request to its status: queue tags, batches, who may run when
  * rpc_watchers.c   calls that last until somebody ends them, and the good-bye to them
  * rpc_pace.c	    uploads whose clients send too slowly, and the end of them
@@ -43,6 +44,7 @@
 #define RPC_BLOCK	(256u << 10)			/* bytes of file in one message that we send */
 #define RPC_STREAMS_MAX	128				/* calls at once on one connection */
 #define RPC_HEADERS_MAX	(16u << 10)			/* bytes of the headers of one call */
+#define RPC_DOWNLOADS_MAX 256				/* Downloads at once; each may hold two blocks */
 #define RPC_MEMORY_MAX	(64u << 20)			/* bytes that the library may hold for all connections */
 
 /* What a step answers if it is no error. */
@@ -114,6 +116,7 @@ struct rpc_call_head {
 	bool waits;			/* the next step waits for a disk: a step may say so, or not, of those after it */
 	atomic_bool is_over;		/* what a long step looks at */
 	bool lasts;			/* it was a watcher */
+	atomic_uint *place;		/* or NULL: goes down by one when all has left of the call */
 };
 /* A call begins with its head. */
 static inline struct rpc_call_head *
@@ -192,9 +195,10 @@ void	rpc_calls_register(struct rpc_server *server);
 /* Asks for the first call of each method, and of unknown ones. */
 void	rpc_calls_expect(struct rpc_server *server);
 
-/* --- the face (rpc.c, rpc_probe.c) --- */
+/* --- the face (rpc.c, rpc_probe.c, rpc_guard.c) --- */
 
 struct rpc_probe;
+struct rpc_guard;
 
 /* A call that lasts until somebody ends it.  Embedded in its state. */
 struct rpc_watcher {
@@ -244,6 +248,8 @@ struct rpc {
 	struct rpc_server *server;	/* the mind's; NULL: none could be started */
 	struct rpc_server *old;		/* the mind's: those that go down */
 	struct rpc_probe *probe;	/* the mind's */
+	struct rpc_guard *guard;	/* the mind's */
+	atomic_uint downloads;		/* of which not all has left yet */
 	struct rpc_watchers watchers;
 	struct rpc_pace pace;
 };
@@ -257,6 +263,13 @@ void	rpc_restart(struct rpc *rpc);
 /* Mind.  Calls every address now and then, and rpc_restart() if twice running one does not answer. */
 struct rpc_probe *rpc_probe_new(struct rpc *rpc);
 void	rpc_probe_free(struct rpc_probe *probe);
+
+/* Bounds the face's connections by the configuration's [rest] connections and per_address.  Borrows the pool. */
+struct rpc_guard *rpc_guard_new(struct pool *pool, const struct config *config);
+/* A sweep under way ends by itself, before the pool does. */
+void	rpc_guard_free(struct rpc_guard *guard);
+/* Mind.  Shuts down what is too many, soon, on the pool; nothing if that is being done already.  Needs no descriptor. */
+void	rpc_guard_sweep(struct rpc_guard *guard, const struct rpc *rpc);
 
 /* --- rpc_watchers.c --- */
 void	rpc_watchers_init(struct rpc_watchers *watchers);

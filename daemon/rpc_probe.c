@@ -17,6 +17,9 @@
  *
  * While this process has no descriptors to spare a failure says nothing about the listener, and
  * a new one would be no better; then it is asked again RETRY_MS later.
+ *
+ * Whenever the timer rings connections that are too many are swept away (rpc_guard.c), before
+ * anything else: what holds all descriptors may be just those.
  */
 #include "rpc_internal.h"
 
@@ -236,6 +239,7 @@ on_timer(void *arg)
 {
 	struct rpc_probe *probe = arg;
 
+	rpc_guard_sweep(probe->rpc->guard, probe->rpc);
 	if (probe->left > 0) {
 		drop_round(probe);
 		probe->has_failed = true;

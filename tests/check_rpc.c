@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <grpc/slice.h>
 #include <poll.h>
@@ -1162,19 +1163,23 @@ start_flood(void)
 	_exit(0);
 }
 
+/* For so many looks in a row: the library has met it too, and not only we. */
 static bool
 is_out_of_descriptors(void *arg)
 {
-	(void)arg;
+	unsigned *looks = arg;
 	int fd = dup(0);
+
+	*looks = fd < 0 ? *looks + 1 : 0;
 	if (fd >= 0)
 		close(fd);
-	return fd < 0;
+	return *looks == 50;
 }
 
 START_TEST(test_it_serves_again_after_descriptors_ran_out)
 {
 	struct rlimit limit;
+	unsigned looks = 0;
 
 	int child = start_flood();
 	start();
@@ -1182,7 +1187,7 @@ START_TEST(test_it_serves_again_after_descriptors_ran_out)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	set_descriptors((rlim_t)count_entries("/proc/self/fd") + 60);
 	ck_assert_int_eq(write(child, &port, sizeof(port)), sizeof(port));
-	ck_assert(is_soon(is_out_of_descriptors, NULL));
+	ck_assert(is_soon(is_out_of_descriptors, &looks));
 	close(child);
 	set_descriptors(limit.rlim_cur);
 	uint64_t begin_ms = clock_ms();
@@ -1195,6 +1200,104 @@ START_TEST(test_it_serves_again_after_descriptors_ran_out)
 			(unsigned long long)(clock_ms() - begin_ms),
 			(unsigned long long)metrics_get(METRIC_RPC_RESTARTS));
 	ck_assert_uint_eq(metrics_get(METRIC_RPC_RESTARTS), 1);
+	stop();
+}
+END_TEST
+
+/* --- too many connections --- */
+
+#define IDLE_MAX 16
+
+/* One that opens HTTP/2, from that address, and says no more. */
+static int
+connect_idle(const char *from)
+{
+	static const char opening[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0";
+	struct sockaddr_in at = { .sin_family = AF_INET };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_eq(inet_pton(AF_INET, from, &at.sin_addr), 1);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	at.sin_port = htons(port);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	ck_assert_int_eq(send(fd, opening, sizeof(opening), 0), sizeof(opening));
+	return fd;
+}
+
+static bool
+is_closed(int fd)
+{
+	char data[256];
+	ssize_t len;
+
+	while ((len = recv(fd, data, sizeof(data), MSG_DONTWAIT)) > 0)
+		continue;
+	return len == 0 || errno != EAGAIN;
+}
+
+/* A call that goes on, and whose connection so is never silent for long. */
+static void
+chat_once(struct rpc_kit_call *call)
+{
+	text_message message = P2P__V1__LEAVE_REQUEST__INIT;
+
+	message.id = (char *)"still here";
+	ck_assert(rpc_kit_send(call, &message.base));
+	check_text(rpc_kit_read(call, TEXT), "still here");
+}
+
+static size_t
+count_closed(const int *fds, size_t count)
+{
+	size_t closed = 0;
+
+	for (size_t i = 0; i < count; i++)
+		closed += is_closed(fds[i]);
+	return closed;
+}
+
+/* Of 8 connections in all loopback may have 4 from one address. */
+static const struct {
+	const char *from[3];
+	size_t each, closed;
+} crowds[] = {
+	{ { "127.0.0.1" }, 10, 7 },
+	{ { "127.0.0.2", "127.0.0.3", "127.0.0.4" }, 4, 5 },
+};
+
+START_TEST(test_of_too_many_connections_the_silent_ones_are_closed)
+{
+	struct rpc_kit kit, other;
+	struct rpc_kit_call call;
+	struct rpc_kit_status status;
+	int idle[IDLE_MAX];
+	size_t count = 0, closed = 0;
+
+	start_with("listen = 127.0.0.1:0\n[rest]\nconnections = 8\n");
+	rpc_kit_connect(&kit, port);
+	rpc_kit_open(&call, &kit, "/t.T/Chat", 30000);
+	chat_once(&call);
+	for (size_t i = 0; i < 3 && crowds[_i].from[i] != NULL; i++)
+		for (size_t of = 0; of < crowds[_i].each; of++)
+			idle[count++] = connect_idle(crowds[_i].from[i]);
+	for (uint64_t end_ms = clock_ms() + WAIT_MS; closed < crowds[_i].closed; poll(NULL, 0, 5)) {
+		ck_assert_msg(clock_ms() < end_ms, "%zu of %zu are closed", closed, count);
+		chat_once(&call);
+		closed = count_closed(idle, count);
+	}
+	/* One more if the probe's own was there already. */
+	ck_assert_uint_le(closed, crowds[_i].closed + 1);
+	ck_assert_uint_ge(metrics_get(METRIC_RPC_CLOSED), closed);
+	chat_once(&call);
+	rpc_kit_connect(&other, port);
+	check_echo(&other, "/t.T/Echo");
+	rpc_kit_close(&other);
+	rpc_kit_cancel(&call);
+	rpc_kit_finish(&call, &status);
+	rpc_kit_close(&kit);
+	for (size_t i = 0; i < count; i++)
+		close(idle[i]);
 	stop();
 }
 END_TEST
@@ -1232,6 +1335,8 @@ suite(void)
 	tcase_add_test(lives, test_an_address_that_has_gone_takes_no_other_with_it);
 	tcase_add_test(lives, test_congestion_is_that_of_the_configuration);
 	tcase_add_test(lives, test_it_serves_again_after_descriptors_ran_out);
+	tcase_add_loop_test(lives, test_of_too_many_connections_the_silent_ones_are_closed, 0,
+			    (int)(sizeof(crowds) / sizeof(crowds[0])));
 	suite_add_tcase(s, lives);
 	return s;
 }

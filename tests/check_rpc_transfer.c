@@ -23,6 +23,8 @@
 #define READERS 32
 #define ROUNDS  12
 
+#define DOWNLOADS 256 /* as many as there may be */
+
 #define DOWNLOAD "/p2p.v1.Files/Download"
 #define UPLOAD   "/p2p.v1.Files/Upload"
 #define STAT     "/p2p.v1.Files/Stat"
@@ -371,6 +373,52 @@ START_TEST(test_readers_that_do_not_read_hold_up_nobody)
 	for (size_t i = 0; i < READERS; i++)
 		cancel(&clients[i]);
 	rpc_kit_close(&other);
+	wait_closed(1000);
+}
+END_TEST
+
+static bool
+is_answered(void)
+{
+	struct client client;
+	P2p__V1__DownloadResponse *next;
+
+	ask(&client, "small", 0, 0);
+	while ((next = hear(&client)) != NULL)
+		p2p__v1__download_response__free_unpacked(next, NULL);
+	return hang_up(&client) == GRPC_STATUS_OK;
+}
+
+/* Half of them have said their last block, and it waits for its reader. */
+START_TEST(test_downloads_are_as_many_as_the_limit_lets)
+{
+	struct client *clients = mem_zero(DOWNLOADS, sizeof(*clients));
+	struct rpc_kit others[3];
+	P2p__V1__FileSpec spec = P2P__V1__FILE_SPEC__INIT;
+	P2p__V1__DownloadRequest request = P2P__V1__DOWNLOAD_REQUEST__INIT;
+	struct client refused;
+
+	for (size_t i = 0; i < 3; i++)
+		rpc_kit_connect(&others[i], daemon_rpc_port(kit.daemon));
+	spec.by_case = P2P__V1__FILE_SPEC__BY_NAME;
+	spec.name = (char *)"big.bin";
+	request.file = &spec;
+	for (size_t i = 0; i < DOWNLOADS; i++) {
+		request.length = i % 2 == 0 ? 0 : 256u << 10;
+		ask_by(&clients[i], &others[i % 3], &request);
+		hear_file(&clients[i], "big.bin", BIG);
+	}
+	ask(&refused, "small", 0, 0);
+	ck_assert_ptr_null(hear(&refused));
+	expect_status(&refused, GRPC_STATUS_RESOURCE_EXHAUSTED, "too-many: 256 downloads");
+	cancel(&clients[0]);
+	for (uint64_t end_ms = clock_ms() + KIT_WAIT_MS; !is_answered();)
+		daemon_kit_breathe(end_ms, "a place is free again");
+	for (size_t i = 1; i < DOWNLOADS; i++)
+		cancel(&clients[i]);
+	for (size_t i = 0; i < 3; i++)
+		rpc_kit_close(&others[i]);
+	free(clients);
 	wait_closed(1000);
 }
 END_TEST
@@ -1029,6 +1077,7 @@ make_suite(void)
 	tcase_add_loop_test(down, test_a_file_that_changes_meanwhile_does_not_end_well, 0, 3);
 	tcase_add_test(down, test_a_cancelled_download_closes_its_file_within_a_second);
 	tcase_add_test(down, test_readers_that_do_not_read_hold_up_nobody);
+	tcase_add_test(down, test_downloads_are_as_many_as_the_limit_lets);
 	tcase_add_test(down, test_what_others_hold_is_streamed_through);
 	tcase_add_test(up, test_an_upload_is_there_when_it_is_answered);
 	tcase_add_test(up, test_a_stream_that_is_no_upload_is_refused);

@@ -32,6 +32,7 @@ rpc_kit_connect(struct rpc_kit *kit, uint16_t port)
 		number(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
 		number(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
 		number(GRPC_ARG_ENABLE_RETRIES, 0),
+		number(GRPC_ARG_HTTP2_BDP_PROBE, 0), /* who does not read takes 64 KiB */
 		number(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, MESSAGE_MAX),
 	};
 	grpc_channel_args list = { sizeof(args) / sizeof(args[0]), args };

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""g03_abuse.py GRPC-PORT REST-PORT PID SOCKET FETCHER-SOCKET FETCH  GRPC-PORT REST-PORT PID - what hostile clients send to the gRPC
-face, as bytes on a socket, and whether everybody else is served meanwhile.  The second daemon has few descriptors.  Rows of
+"""g03_abuse.py GRPC-PORT REST-PORT PID SOCKET FETCHER-SOCKET FETCH  GRPC-PORT REST-PORT PID  GRPC-PORT REST-PORT PID SOCKET - what hostile clients send to the gRPC
+face, as bytes on a socket, and whether everybody else is served meanwhile.  The second daemon has few descriptors, the third some more.  Rows of
 numbers in the comments are those of the list of threats that the project keeps."""
 import http.client
 import os
@@ -18,8 +18,12 @@ from checks import FACTOR, check, memory, run_checks, same, until
 PORT, REST, PID = map(int, sys.argv[1:4])
 SOCKET, FETCHER, FETCH = sys.argv[4:7]
 POOR_PORT, POOR_REST, POOR_PID = map(int, sys.argv[7:10])
+WANTED_PORT, WANTED_REST, WANTED_PID = map(int, sys.argv[10:13])
+WANTED_SOCKET = sys.argv[13]
 P2PCTL = os.environ["P2PCTL"]
-MEMORY = 96 << 20  # bytes that abuse may cost: the 64 MiB that the library may hold, and what malloc keeps for later
+# Bytes that abuse may cost.  On a quiet machine it is a tenth of it; on a busy one the library gathers calls that it has not
+# handed over yet, of some 16 KiB each.
+MEMORY = 20000 * (16 << 10)
 SERVES = 15        # seconds after which the face serves again, at the latest
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 
@@ -147,9 +151,6 @@ def is_calm():
 class Others:
     """Whoever has nothing to do with it: they are served all the time."""
 
-    def __init__(self, most=MEMORY):
-        self.most = most
-
     def __enter__(self):
         until(10, is_calm)
         self.took, self.failed, self.is_over = [], [], threading.Event()
@@ -182,9 +183,9 @@ class Others:
               f"{(processor() - self.processor) / (time.monotonic() - self.begun) * 100:.0f} %")
         if kind is None:
             same(self.failed, [])
-            same(self.took[len(self.took) * 95 // 100] < 0.25 * FACTOR, True)
+            same(self.took[len(self.took) * 95 // 100] < 2 * FACTOR, True)
             if FACTOR == 1:  # a sanitizer needs much more
-                same(grown <= self.most, True)
+                same(grown <= MEMORY, True)
 
 
 def serves_again():
@@ -302,14 +303,14 @@ def rapid_reset(count, seconds):
 
 @check("10^5 calls in 10 s that are taken back at once (row 15)")
 def _():
-    with Others(64 << 20):
+    with Others():
         rapid_reset(100000, 10)
         serves_again()
 
 
 @check("20,000 calls that are taken back at once, as fast as they go")
 def _():
-    with Others(20000 * (16 << 10)):  # what the library needs for a call that it has not handed over yet
+    with Others():
         rapid_reset(20000, 0)
         serves_again()
 
@@ -359,6 +360,45 @@ def _():
 
 # --- descriptors ---
 
+def is_healthy():
+    connection = http.client.HTTPConnection("127.0.0.1", WANTED_REST, timeout=0.5)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+idle = []
+
+
+@check("700 idle connections from one address do not keep all descriptors for long")
+def _():
+    begun, asked = time.monotonic(), 0
+
+    def used():
+        return len(os.listdir(f"/proc/{WANTED_PID}/fd"))
+
+    for _ in range(700):
+        one = socket.socket()
+        one.setblocking(False)
+        one.connect_ex(("127.0.0.1", WANTED_PORT))
+        idle.append(one)
+    for one in idle:
+        try:
+            one.send(PREFACE)
+        except OSError:  # it is not connected
+            pass
+    until(3, lambda: used() > 500)
+    while not (is_healthy() and used() < 300):
+        ctl(WANTED_SOCKET, "status")
+        asked += 1
+        same(time.monotonic() - begun < 10 * FACTOR, True)
+    print(f"# REST answers after {time.monotonic() - begun:.2f} s; p2pctl did {asked} times meanwhile")
+
+
 @check("when the descriptors ran out and came back, the face serves again (row 16)")
 def _():
     held = []
@@ -381,6 +421,15 @@ def _():
     until(SERVES, serves, POOR_PORT)
     print(f"# serves after {time.monotonic() - begun:.2f} s")
     until(2, lambda: get(POOR_REST) < 1)
+
+
+@check("gRPC serves too by then, with those connections still there, and after they went")
+def _():
+    until(SERVES, serves, WANTED_PORT)
+    for one in idle:
+        one.close()
+    until(SERVES, serves, WANTED_PORT)
+    ctl(WANTED_SOCKET, "status")
 
 
 run_checks()

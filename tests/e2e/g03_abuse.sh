@@ -20,16 +20,21 @@ random_file $((96 << 20)) "$TMP/a/share/big.bin"
 # c has few descriptors.
 grpc_new c
 peer_new c
+# d has some more, and one client who wants them all.
+grpc_new d
+peer_new d
 for peer in a b; do peer_start $peer; done
 (ulimit -n 128; exec "$P2PD" -c "$TMP/c/conf" >"$TMP/c/log" 2>&1) &
 PID[c]=$!
-until_true 20 eval 'lists b big.bin && ready c'
-until_true 10 eval ': <>/dev/tcp/127.0.0.1/${GRPC_PORT[a]} && : <>/dev/tcp/127.0.0.1/${GRPC_PORT[c]}'
+(ulimit -n 512; exec "$P2PD" -c "$TMP/d/conf" >"$TMP/d/log" 2>&1) &
+PID[d]=$!
+until_true 20 eval 'lists b big.bin && ready c && ready d'
+until_true 10 eval ': <>/dev/tcp/127.0.0.1/${GRPC_PORT[a]} && : <>/dev/tcp/127.0.0.1/${GRPC_PORT[c]} && : <>/dev/tcp/127.0.0.1/${GRPC_PORT[d]}'
 id=$(fetch_start b big.bin)
 ok "a fetch is on its way" until_true 10 fetch_beyond b "$id" 0
 
 checks_of $python "$HERE/g03_abuse.py" "${GRPC_PORT[a]}" "${PORT[a]}" "${PID[a]}" "$TMP/a/sock" "$TMP/b/sock" "$id" \
-	"${GRPC_PORT[c]}" "${PORT[c]}" "${PID[c]}"
+	"${GRPC_PORT[c]}" "${PORT[c]}" "${PID[c]}" "${GRPC_PORT[d]}" "${PORT[d]}" "${PID[d]}" "$TMP/d/sock"
 
 # An ordinary load, by the tool of another HTTP/2 library.
 if command -v h2load >/dev/null; then
