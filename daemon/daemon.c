@@ -26,6 +26,7 @@
 
 #include "catalog.h"
 #include "control.h"
+#include "daemon_take_up.h"
 #include "events.h"
 #include "fetch.h"
 #include "file.h"
@@ -33,7 +34,6 @@
 #include "key.h"
 #include "log.h"
 #include "mem.h"
-#include "partial.h"
 #include "peers.h"
 #include "pool.h"
 #include "rest.h"
@@ -152,102 +152,6 @@ describe_addresses(struct daemon *daemon)
 	count = rpc_ports(daemon->rpc, ports, CONFIG_LIST_MAX);
 	describe_face(daemon, WIRE_GRPC, &config->grpc_listen, ports, count);
 	peers_set_self(daemon->peers, &daemon->self);
-}
-
-/* --- taking up what the catalog remembers --- */
-
-static void
-remember_peer(void *arg, const struct catalog_peer *peer)
-{
-	struct daemon *daemon = arg;
-	peers_remember(daemon->peers, peer);
-}
-
-/* Rows come fetch by fetch; each fetch is handed on when the next one begins. */
-struct resuming {
-	struct daemon *daemon;
-	uint64_t id;
-	char *what;
-	struct fetch_request request;
-	size_t room;
-	size_t stem_count, stem_room;	/* partials that are wanted */
-	char (*stems)[PARTIAL_STEM_SIZE];
-};
-
-static void
-resume_collected(struct resuming *resuming)
-{
-	if (resuming->request.count == 0)
-		return;
-	resuming->request.what = resuming->what;
-	fetches_resume(resuming->daemon->fetches, resuming->id, &resuming->request);
-	free(resuming->what);
-	resuming->what = NULL;
-	resuming->request = (struct fetch_request){ .data_fd = -1, .have_fd = -1 };
-	resuming->room = 0;
-}
-
-static void
-remember_fetch(void *arg, uint64_t id, const char *what, bool replace,
-    const struct catalog_fetch_item *item)
-{
-	struct resuming *resuming = arg;
-	struct fetch_request *request = &resuming->request;
-	if (id != resuming->id)
-		resume_collected(resuming);
-	resuming->id = id;
-	if (request->count == 0) {
-		resuming->what = mem_string(what);
-		request->replace = replace;
-	}
-	if (request->count == resuming->room) {
-		resuming->room = resuming->room ? 2 * resuming->room : 8;
-		request->items = mem_grow(request->items, resuming->room, sizeof(*request->items));
-	}
-	request->items[request->count++] = (struct fetch_item){ mem_string(item->name),
-		item->content, item->mtime_ns, item->mode };
-	if (resuming->stem_count == resuming->stem_room) {
-		resuming->stem_room = resuming->stem_room ? 2 * resuming->stem_room : 8;
-		resuming->stems =
-		    mem_grow(resuming->stems, resuming->stem_room, sizeof(*resuming->stems));
-	}
-	partial_stem(&item->content, resuming->stems[resuming->stem_count++]);
-}
-
-static int
-compare_stems(const void *a, const void *b)
-{
-	return strcmp(a, b);
-}
-
-static bool
-is_wanted(void *arg, const char *stem)
-{
-	const struct resuming *resuming = arg;
-	return bsearch(stem, resuming->stems, resuming->stem_count, sizeof(*resuming->stems),
-		   compare_stems) != NULL;
-}
-
-static int
-take_up(struct daemon *daemon, struct error *err)
-{
-	struct resuming resuming = { .daemon = daemon,
-		.request = { .data_fd = -1, .have_fd = -1 } };
-	int code = catalog_peers(daemon->catalog, remember_peer, daemon);
-	if (code == P2P_OK)
-		code = catalog_fetches(daemon->catalog, remember_fetch, &resuming);
-	if (code != P2P_OK) {
-		error_set(err, code, "the catalog in %s cannot be read",
-		    daemon->config->node_state);
-	} else {
-		resume_collected(&resuming);
-		if (resuming.stem_count != 0)
-			qsort(resuming.stems, resuming.stem_count, sizeof(*resuming.stems),
-			    compare_stems);
-		partial_sweep(daemon->store, is_wanted, &resuming);
-	}
-	free(resuming.stems);
-	return code;
 }
 
 /* --- configuration --- */
@@ -419,8 +323,16 @@ bring_up(struct daemon *daemon, struct error *err)
 	log_info("configuration %s, state %s, share %s",
 	    daemon->config->source ? daemon->config->source : "by default",
 	    daemon->config->node_state, daemon->config->share_directory);
-	return bring_up_subject(daemon, err) && take_up(daemon, err) == P2P_OK &&
-	    bring_up_faces(daemon, err);
+	if (!bring_up_subject(daemon, err))
+		return false;
+	struct take_up parts = {
+		.catalog = daemon->catalog,
+		.peers = daemon->peers,
+		.fetches = daemon->fetches,
+		.store = daemon->store,
+		.state = daemon->config->node_state,
+	};
+	return daemon_take_up(&parts, err) == P2P_OK && bring_up_faces(daemon, err);
 }
 
 struct daemon *

@@ -24,7 +24,7 @@ layer_of() {
 	fetch | fetch_* | download | download_*) echo 28 ;;
 	service | service_*) echo 30 ;;
 	rest | rest_* | rpc | rpc_* | control | control_* | wire_json | wire_json_* | wire_pb | wire_pb_* | openapi | descriptors) echo 40 ;;
-	daemon) echo 50 ;;
+	daemon | daemon_*) echo 50 ;;
 	main) echo 51 ;;
 	*) echo none ;;
 	esac
