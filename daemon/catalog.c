@@ -28,6 +28,7 @@
 #include "catalog_db.h"
 #include "log.h"
 #include "mem.h"
+#include "thread.h"
 
 #define GROUP_ROWS   4000 /* of one transaction, unless one batch has more */
 #define READERS_KEPT 8    /* idle connections */
@@ -251,7 +252,6 @@ static void *
 scribe_main(void *arg)
 {
 	struct catalog *catalog = arg;
-	pthread_setname_np(pthread_self(), "scribe");
 	pthread_mutex_lock(&catalog->mu);
 	for (;;) {
 		rest(catalog);
@@ -356,7 +356,7 @@ catalog_new(struct loop *loop, const char *state_directory, const char *self, ch
 		goto fail;
 	}
 	publish_head(&catalog->head, &row);
-	if (pthread_create(&catalog->scribe, NULL, scribe_main, catalog) != 0) {
+	if (thread_start(&catalog->scribe, NULL, "p2pd-scribe", scribe_main, catalog) != 0) {
 		error_set(err, P2P_INTERNAL, "cannot start the catalog's thread");
 		goto fail;
 	}

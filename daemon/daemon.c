@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +41,7 @@
 #include "rpc_client.h"
 #include "sdnotify.h"
 #include "store.h"
+#include "thread.h"
 #include "wires.h"
 
 #define LOCK_FILE	"lock"	/* in the state directory, locked while a daemon uses it */
@@ -412,13 +412,9 @@ watch_deadline(void *arg)
 static void
 set_deadline(struct daemon *daemon)
 {
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
 	/* Without it the way down is only not bounded. */
 	daemon->has_deadline =
-	    pthread_create(&daemon->deadline, NULL, watch_deadline, daemon) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	    thread_start(&daemon->deadline, NULL, "p2pd-deadline", watch_deadline, daemon) == 0;
 }
 
 static void

@@ -21,12 +21,12 @@
 #include <assert.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "log.h"
 #include "mem.h"
+#include "thread.h"
 
 #define STACK_BYTES      (256u << 10)
 #define SOON_WORKERS     2 /* more than BULK can ever have */
@@ -147,14 +147,13 @@ static void
 start_worker(struct pool *pool, const pthread_attr_t *attr)
 {
 	pthread_t *thread = &pool->workers[pool->worker_count];
-	int ret = pthread_create(thread, attr, work, pool);
+	int ret = thread_start(thread, attr, "p2pd-hand", work, pool);
 
 	if (ret != 0) {
 		/* As with memory: without hands there is no daemon. */
 		log_error("cannot start a worker thread: %s", strerror(ret));
 		exit(EXIT_FAILURE);
 	}
-	pthread_setname_np(*thread, "p2pd-hand");
 	pool->worker_count++;
 }
 
@@ -177,14 +176,10 @@ pool_new(struct loop *loop, unsigned bulk_workers)
 	unsigned wanted = bulk_workers + SOON_WORKERS;
 	pool->workers = mem_zero(wanted, sizeof(*pool->workers));
 	pthread_attr_t attr;
-	sigset_t all, before;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
 	while (pool->worker_count < wanted)
 		start_worker(pool, &attr);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
 	return pool;
 }

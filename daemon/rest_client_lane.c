@@ -34,6 +34,7 @@
 #include "address_guard.h"
 #include "clock.h"
 #include "mem.h"
+#include "thread.h"
 
 #define SPARE_MAX     8           /* easy handles kept for the next exchange */
 #define CONNECTS_MAX  64          /* idle connections kept */
@@ -393,18 +394,6 @@ run(void *arg)
 	return NULL;
 }
 
-static int
-start_thread(struct lane *lane)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int ret = pthread_create(&lane->thread, NULL, run, lane);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return ret;
-}
-
 struct lane *
 lane_new(struct error *err)
 {
@@ -416,7 +405,7 @@ lane_new(struct error *err)
 	lane->multi = curl_multi_init();
 	if (lane->multi != NULL) {
 		curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTS_MAX);
-		if (start_thread(lane) == 0)
+		if (thread_start(&lane->thread, NULL, "p2pd-http", run, lane) == 0)
 			return lane;
 	}
 	error_set(err, P2P_IO, "Cannot start a thread for HTTP requests");

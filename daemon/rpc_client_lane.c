@@ -21,12 +21,12 @@
 #include <assert.h>
 #include <grpc/grpc.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "clock.h"
 #include "mem.h"
 #include "rpc_client_call.h"
+#include "thread.h"
 
 struct rpc_library {
 	grpc_resource_quota *quota;
@@ -368,18 +368,6 @@ rpc_library_free(struct rpc_library *library)
 	free(library);
 }
 
-static int
-start_thread(struct rpc_lane *lane)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int ret = pthread_create(&lane->thread, NULL, run, lane);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return ret;
-}
-
 /* Without its thread. */
 static void
 dismantle(struct rpc_lane *lane)
@@ -412,7 +400,7 @@ rpc_lane_new(struct rpc_library *library, const struct rpc_lane_room *room, stru
 	lane->bell = grpc_channel_create_call(lane->nowhere, NULL, GRPC_PROPAGATE_DEFAULTS,
 					      lane->queue, grpc_slice_from_static_string("/bell"),
 					      NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-	if (start_thread(lane) == 0)
+	if (thread_start(&lane->thread, NULL, "p2pd-grpc", run, lane) == 0)
 		return lane;
 	error_set(err, P2P_IO, "Cannot start a thread for gRPC requests");
 	dismantle(lane);

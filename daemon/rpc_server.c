@@ -5,7 +5,8 @@
  *
  * There is one completion queue and one thread, the poller; more were slower in every
  * measurement.  The poller also does the library's work on sockets, so what runs on it must not
- * wait for a disk: rpc_call.c sends such steps to the pool.
+ * wait for a disk: rpc_call.c sends such steps to the pool.  (Stat and Have look up one key of
+ * the catalog, which is in memory as a rule.)
  *
  * Down: the library stops listening, all calls are cancelled, and everyone who waits for the
  * queue gets his tag back and lets go of the server.  Who lets go last, on whatever thread,
@@ -26,7 +27,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +36,7 @@
 #include "log.h"
 #include "mem.h"
 #include "rpc_credentials.h"
+#include "thread.h"
 
 #define HANDSHAKE_MS (10 * 1000)
 #define IDLE_MS      (5 * 60 * 1000) /* a connection without a call */
@@ -211,16 +212,11 @@ poll_queue(void *arg)
 static int
 start_poller(struct rpc_server *server, struct error *err)
 {
-	sigset_t all, before;
+	int failed = thread_start(&server->poller, NULL, "p2pd-rpc", poll_queue, server);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int failed = pthread_create(&server->poller, NULL, poll_queue, server);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (failed != 0)
 		return error_set(err, P2P_INTERNAL, "cannot start a thread for gRPC: %s",
 				 strerror(failed));
-	pthread_setname_np(server->poller, "p2pd-rpc");
 	server->has_poller = true;
 	return P2P_OK;
 }

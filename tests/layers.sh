@@ -11,7 +11,7 @@ failed=0
 # The layer of a file of daemon/ by its name without suffix; modules with several files share a prefix.
 layer_of() {
 	case $1 in
-	mem | error | log | buf | digest | clock | file | name | metrics | key | change | node | address_guard) echo 0 ;;
+	mem | error | log | buf | digest | clock | file | name | metrics | key | change | node | address_guard | thread) echo 0 ;;
 	config | config_* | loop | pool | sdnotify) echo 1 ;;
 	merkle) echo 20 ;;
 	store | store_* | partial | partial_*) echo 21 ;;
