@@ -711,11 +711,11 @@ def leaves_nothing(stage):
     before = [(peer, descriptors(peer.pid), descriptors(peer.pid, sockets=True)) for peer in (a, b)]
     for _ in range(8):
         stage()
-    until(1, are_back)
+    until(5, are_back)  # a second on a quiet machine
 
 
 for what, stage in STAGES.items():
-    check(f"cancelled: {what}; after a second nothing of it is left")(lambda stage=stage: leaves_nothing(stage))
+    check(f"cancelled: {what}; soon nothing of it is left")(lambda stage=stage: leaves_nothing(stage))
 
 
 @check("what was cancelled left no name, and the daemon serves as before")
