@@ -154,11 +154,12 @@ RPC_TAKE(rpc_upload)
 
 	if (code == P2P_OK && message != NULL)
 		return RPC_MORE;
-	bool is_cut = message == NULL && service_put_can_go_on(upload->upload);
-	if (!is_cut) {
+	/* Kept before the answer goes out: whoever reads that may go on at once. */
+	if (message == NULL && service_put_can_go_on(upload->upload))
+		service_put_park(upload->upload);
+	else
 		service_put_free(upload->upload);
-		upload->upload = NULL;
-	}
+	upload->upload = NULL;
 	return code == P2P_OK ? RPC_END : code;
 }
 

@@ -423,7 +423,7 @@ def _():
     begun = time.monotonic()
     until(SERVES, serves, POOR_PORT)
     print(f"# serves after {time.monotonic() - begun:.2f} s")
-    until(2, lambda: get(POOR_REST) < 1)
+    until(10, lambda: get(POOR_REST) < 1)
 
 
 @check("gRPC serves too by then, with those connections still there, and after they went")
