@@ -15,7 +15,7 @@
 : "${BUILDDIR:?the build tree}"
 ROOT=${P2PD_GUEST_ROOT:-$BUILDDIR/guest}
 PACKAGES=systemd,systemd-sysv,dbus,iproute2,procps,curl,libmicrohttpd12,libcurl4,libuv1,libsqlite3-0
-PACKAGES+=,libjansson4,libssl3,libsystemd0,libinih1,libutf8proc2,libgrpc29,libprotobuf-c1
+PACKAGES+=,libjansson4,libssl3,libinih1,libutf8proc2,libgrpc29,libprotobuf-c1
 [ "$(dpkg --print-architecture)" != amd64 ] || PACKAGES+=,libipsec-mb1
 HOST_ADDRESS=192.0.2.1	# of the guest, on its loopback device; not a loopback address
 
