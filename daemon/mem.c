@@ -58,6 +58,14 @@ mem_grow(void *old, size_t count, size_t bytes)
 	return or_die(realloc(old, product(count, bytes)), count, bytes);
 }
 
+void *
+mem_copy(const void *data, size_t count, size_t bytes)
+{
+	size_t total = product(count, bytes);
+
+	return count > 0 ? memcpy(mem_alloc(total), data, total) : NULL;
+}
+
 char *
 mem_string(const char *string)
 {

@@ -14,6 +14,7 @@
 #include "config.h"
 #include "events.h"
 #include "fetch.h"
+#include "holdings.h"
 #include "indexer.h"
 #include "node.h"
 #include "peers.h"
@@ -33,6 +34,7 @@ struct service_parts {
 	struct indexer *indexer;
 	struct peers *peers;
 	struct fetches *fetches;
+	struct holdings *holdings;
 	struct events *events;
 	/* Reads the configuration again; mind.  The report has a line for each key that needs a restart. */
 	int (*reload)(void *arg, struct buf *report, struct error *err);
@@ -83,8 +85,10 @@ void	service_unshareable(struct service *service, void (*fn)(void *arg, const ch
 /* Opens a file of ours.  Gives a reader.  *ret_file (may be NULL) has its mtime and mode.  (disk) */
 int	service_open(struct service *service, const char *name, struct store_reader **ret,
 	    struct catalog_local *ret_file, struct error *err);
-int	service_open_content(struct service *service, const struct content_id *content,
-	    struct store_reader **ret, struct error *err);	/* (disk) */
+/* Opens bytes [offset, offset + len) of a content, also of one that is still being fetched if these are verified; the reader is good for
+ * these bytes alone.  P2P_NOT_FOUND, P2P_BAD_RANGE past the end. (disk) */
+int	service_open_content(struct service *service, const struct content_id *content, uint64_t offset,
+	    uint64_t len, struct store_reader **ret, struct error *err);
 /* What the catalog says of a file of ours, or of any with this content (its name into ret_name[NAME_SIZE]); opens nothing.  (disk) */
 int	service_stat(struct service *service, const char *name, struct catalog_local *ret, struct error *err);
 int	service_stat_content(struct service *service, const struct content_id *content, char *ret_name,
@@ -93,8 +97,10 @@ int	service_stat_content(struct service *service, const struct content_id *conte
  * P2P_BAD_REQUEST with a text that names the finest.  Gives: free().  (disk) */
 int	service_layer(struct service *service, const struct content_id *content, uint32_t piece_bytes,
 	    struct digest **ret_layer, size_t *ret_count, uint32_t *ret_piece_bytes, struct error *err);
-/* P2P_OK if we hold all of the content, else P2P_NOT_FOUND.  (disk) */
-int	service_have(struct service *service, const struct content_id *content, struct error *err);
+/* Which pieces of a content we hold, and what is new: see holdings_ask().  P2P_NOT_FOUND, P2P_BAD_REQUEST.  (disk) */
+int	service_have(struct service *service, const struct holding_question *question,
+	    struct holding_waiter *waiter, struct holding_answer *ret, bool *ret_waits, struct error *err);
+void	service_have_forget(struct service *service, struct holding_waiter *waiter);
 
 /* --- changing the share --- */
 #define SERVICE_UPLOAD_ID_MAX	64		/* bytes of printable ASCII, one at least */

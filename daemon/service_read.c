@@ -6,6 +6,9 @@
  * look so any more.  Small files are kept open from one request to the next (a web server's open-file cache): an entry is
  * good while our catalog has not moved, and its bytes are checked by fstat at every use.  As soon as a commit
  * changes our files all are closed, so that no deleted file is kept alive.
+ *
+ * A content that is asked for by its id may also be one that is still being fetched (holdings.h): the catalog is looked at
+ * first, for a whole file is better than pieces.
  */
 #include "service_internal.h"
 
@@ -158,22 +161,83 @@ service_stat_content(struct service *service, const struct content_id *content, 
 	return P2P_OK;
 }
 
-int
-service_open_content(struct service *service, const struct content_id *content,
-    struct store_reader **ret, struct error *err)
+/* --- contents that are held whole, or in pieces --- */
+
+/* A partial content that was looked for just when it became whole is found by a second look. */
+#define LOOKS 2
+
+static int
+no_pieces(struct service *service, const struct content_id *content, struct error *err)
 {
-	char name[NAME_SIZE];
-	struct catalog_local file;
-	int code = service_stat_content(service, content, name, &file, err);
-	return code != P2P_OK ? code : open_local(service, name, &file, ret, err);
+	struct holding_question question = { .content = *content };
+	struct holding_answer answer;
+	bool waits;
+	if (holdings_ask(service->parts.holdings, &question, false, NULL, &answer, &waits) != P2P_OK)
+		return no_content(content, err);
+	holding_answer_fini(&answer);
+	return error_set(err, P2P_NOT_FOUND,
+	    "this content is still being fetched here, and not all of these bytes have come");
 }
 
 int
-service_have(struct service *service, const struct content_id *content, struct error *err)
+service_open_content(struct service *service, const struct content_id *content, uint64_t offset,
+    uint64_t len, struct store_reader **ret, struct error *err)
 {
 	char name[NAME_SIZE];
 	struct catalog_local file;
-	return service_stat_content(service, content, name, &file, err);
+	struct holdings *holdings = service->parts.holdings;
+	int code = P2P_NOT_FOUND;
+	if (offset > content->size_bytes || len > content->size_bytes - offset)
+		return error_set(err, P2P_BAD_RANGE, "the content has %llu bytes",
+		    (unsigned long long)content->size_bytes);
+	for (int look = 0; code == P2P_NOT_FOUND && look < LOOKS; look++) {
+		code = service_stat_content(service, content, name, &file, err);
+		if (code == P2P_OK)
+			code = open_local(service, name, &file, ret, err);
+		else if (code == P2P_NOT_FOUND)
+			code = holdings_open(holdings, content, offset, len, ret);
+	}
+	if (code == P2P_NOT_FOUND)
+		return no_pieces(service, content, err);
+	if (code == P2P_OK)
+		holdings_sending(holdings, content, offset, len);
+	return code;
+}
+
+static int
+check_question(const struct holding_question *question, struct error *err)
+{
+	if (question->wait_ms > HOLDINGS_WAIT_MAX_MS)
+		return error_set(err, P2P_BAD_REQUEST, "wait: at most %d milliseconds",
+		    HOLDINGS_WAIT_MAX_MS);
+	if (question->peer[0] != '\0' && !digest_is_base32(question->peer))
+		return error_set(err, P2P_BAD_REQUEST, "peer: wanted a peer id");
+	return P2P_OK;
+}
+
+int
+service_have(struct service *service, const struct holding_question *question,
+    struct holding_waiter *waiter, struct holding_answer *ret, bool *ret_waits, struct error *err)
+{
+	char name[NAME_SIZE];
+	struct catalog_local file;
+	int code = check_question(question, err);
+	if (code != P2P_OK)
+		return code;
+	code = P2P_NOT_FOUND;
+	for (int look = 0; code == P2P_NOT_FOUND && look < LOOKS; look++) {
+		code = service_stat_content(service, &question->content, name, &file, err);
+		if (code == P2P_OK || code == P2P_NOT_FOUND)
+			code = holdings_ask(service->parts.holdings, question, code == P2P_OK,
+			    waiter, ret, ret_waits);
+	}
+	return code;
+}
+
+void
+service_have_forget(struct service *service, struct holding_waiter *waiter)
+{
+	holdings_forget(service->parts.holdings, waiter);
 }
 
 int
@@ -189,7 +253,12 @@ service_layer(struct service *service, const struct content_id *content, uint32_
 		    piece_bytes, finest_bytes, MERKLE_PIECE_MAX);
 	struct digest *layer;
 	size_t count;
-	int code = catalog_layer(service->parts.catalog, content, &layer, &count);
+	int code = P2P_NOT_FOUND;
+	for (int look = 0; code == P2P_NOT_FOUND && look < LOOKS; look++) {
+		code = catalog_layer(service->parts.catalog, content, &layer, &count);
+		if (code == P2P_NOT_FOUND)
+			code = holdings_layer(service->parts.holdings, content, &layer, &count);
+	}
 	if (code == P2P_NOT_FOUND)
 		return no_content(content, err);
 	if (code != P2P_OK)

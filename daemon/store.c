@@ -200,6 +200,18 @@ open_shared(struct store *store, const char *name, int *ret_fd, struct stat *ret
 	return file_open_regular(store->root_fd, name, ret_fd, ret_stat, err);
 }
 
+/* Takes the fd. */
+static struct store_reader *
+reader_new(int fd, const struct content_id *content)
+{
+	struct store_reader *reader = mem_zero(1, sizeof(*reader));
+
+	reader->fd = fd;
+	reader->content = *content;
+	atomic_init(&reader->refs, 1);
+	return reader;
+}
+
 int
 store_open(struct store *store, const char *name, const struct content_id *content,
 	   const struct file_sig *sig, struct store_reader **ret, struct error *err)
@@ -216,13 +228,19 @@ store_open(struct store *store, const char *name, const struct content_id *conte
 		close(fd);
 		return error_set(err, P2P_CONFLICT, "'%s' was changed on the disk", name);
 	}
-	struct store_reader *reader = mem_zero(1, sizeof(*reader));
-	reader->fd = fd;
-	reader->content = *content;
+	struct store_reader *reader = reader_new(fd, content);
 	reader->sig = now;
-	atomic_init(&reader->refs, 1);
 	*ret = reader;
 	return P2P_OK;
+}
+
+struct store_reader *
+store_reader_of_partial(int fd, const struct content_id *content)
+{
+	struct store_reader *reader = reader_new(fd, content);
+
+	reader->is_partial = true;
+	return reader;
 }
 
 struct store_reader *
@@ -248,6 +266,7 @@ store_reader_unref(struct store_reader *reader)
  * worst that a false alarm costs is one more opening, where a miss would have us send wrong bytes
  * and be dropped as a liar.  A file without a name was replaced or removed, which moved its ctime;
  * nobody can open it any more, so size and mtime tell, and whoever reads it may go on.
+ * A partial file is written to all the time, but never again where it was verified.
  */
 int
 store_reader_check(const struct store_reader *reader)
@@ -255,6 +274,8 @@ store_reader_check(const struct store_reader *reader)
 	struct file_sig now;
 	struct stat st;
 
+	if (reader->is_partial)
+		return P2P_OK;
 	if (fstat(reader->fd, &st) < 0)
 		return P2P_CONFLICT;
 	file_sig_of(&st, &now);

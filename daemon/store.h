@@ -11,6 +11,7 @@
 #define P2PD_STORE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "digest.h"
@@ -42,11 +43,12 @@ int		 store_seal(int fd, mode_t mode, int64_t mtime_ns, struct error *err);
 
 /* --- reading --- */
 
-/* A complete file, open.  Immutable and refcounted; any thread. */
+/* A complete file, or one of which some bytes are verified, open.  Immutable and refcounted; any thread. */
 struct store_reader {
 	int fd;				/* borrowed by users; closed with the last reference */
 	struct content_id content;
-	struct file_sig sig;
+	struct file_sig sig;		/* of a complete file */
+	bool is_partial;
 	atomic_uint refs;
 };
 
@@ -56,10 +58,13 @@ struct store_reader {
  */
 int		 store_open(struct store *store, const char *name, const struct content_id *content,
 		     const struct file_sig *sig, struct store_reader **ret, struct error *err);
+/* A reader of a file that is still being brought here: takes fd.  Only what is verified may be read from it, which never changes.
+ * Gives a reference. */
+struct store_reader *store_reader_of_partial(int fd, const struct content_id *content);
 struct store_reader *store_reader_ref(struct store_reader *reader);
 void		 store_reader_unref(struct store_reader *reader);
 /* P2P_OK while the open file still has the bytes that it had when opened, also after it was removed or
- * replaced by rename; P2P_CONFLICT if they may have changed.  One fstat. */
+ * replaced by rename; P2P_CONFLICT if they may have changed.  One fstat.  A partial one is always good. */
 int		 store_reader_check(const struct store_reader *reader);
 
 /*

@@ -15,12 +15,12 @@ layer_of() {
 	config | config_* | loop | pool | sdnotify) echo 1 ;;
 	merkle) echo 20 ;;
 	store | store_* | partial | partial_*) echo 21 ;;
-	events | event_queue) echo 22 ;;
+	events | event_queue | holdings | holdings_*) echo 22 ;;
 	catalog | catalog_*) echo 23 ;;
 	indexer | indexer_* | scan | listing | watch | dirty | examine) echo 24 ;;
 	transport | transport_* | wires) echo 25 ;;
 	peers | peers_*) echo 26 ;;
-	swarm | wire_choice) echo 27 ;;
+	swarm | swarm_* | wire_choice) echo 27 ;;
 	fetch | fetch_* | download | download_*) echo 28 ;;
 	service | service_*) echo 30 ;;
 	rest | rest_* | rpc | rpc_* | control | control_* | wire_json | wire_json_* | wire_pb | wire_pb_* | openapi | descriptors) echo 40 ;;
@@ -66,7 +66,6 @@ room 'uv\.h' '^daemon/loop\.c$'
 room 'jansson\.h' '^(daemon/wire_json(_[a-z]+)*|ctl/json)\.[ch]$'
 room 'intel-ipsec-mb\.h' '^daemon/digest\.c$'
 room 'openssl/' '^daemon/(digest|key)\.c$'
-room 'systemd/' '^daemon/sdnotify\.c$'
 room 'utf8proc\.h' '^daemon/name\.c$'
 
 for file in ctl/*.[ch] proto/*.[ch]; do
