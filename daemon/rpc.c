@@ -18,7 +18,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <grpc/support/log.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -148,6 +147,7 @@ struct rpc *
 rpc_new(struct service *service, struct config *config, struct error *err)
 {
 	struct rpc *rpc = mem_zero(1, sizeof(*rpc));
+	struct error missing = { 0 };
 
 	rpc->service = service;
 	rpc->loop = service_loop(service);
@@ -155,20 +155,27 @@ rpc_new(struct service *service, struct config *config, struct error *err)
 	rpc_pace_init(&rpc->pace, rpc->loop, config->rest_body_timeout_s);
 	if (config->grpc_listen.count == 0)
 		return rpc;
+	if (rpc_library_load(&missing) != P2P_OK) {
+		log_error("gRPC is not served: %s; to do without, leave \"listen =\" in [grpc] "
+			  "empty",
+			  missing.text);
+		return rpc;
+	}
 	rpc->is_on = true;
 	rpc->congestion = mem_string(config->network_congestion);
-	gpr_set_log_verbosity(GPR_LOG_SEVERITY_ERROR);
-	gpr_set_log_function(log_library);
-	grpc_init();
+	gpr.set_log_verbosity(GPR_LOG_SEVERITY_ERROR);
+	gpr.set_log_function(log_library);
+	grpc.init();
 	for (size_t i = 0; i < config->grpc_listen.count; i++) {
 		if (resolve(&rpc->addresses[i], config->grpc_listen.items[i], err) != P2P_OK)
 			goto fail;
 		rpc->address_count++;
 	}
+	rpc->guard = rpc_guard_new(service_pool(service), config);
 	rpc->server = rpc_server_new(rpc, err);
 	if (rpc->server == NULL)
 		goto fail;
-	rpc->guard = rpc_guard_new(service_pool(service), config);
+	rpc_guard_sweep(rpc->guard, rpc); /* from here on it knows the ports */
 	rpc->probe = rpc_probe_new(rpc);
 	return rpc;
 fail:
@@ -245,7 +252,6 @@ rpc_free(struct rpc *rpc)
 		return;
 	assert(loop_is_mine(rpc->loop));
 	rpc_probe_free(rpc->probe);
-	rpc_guard_free(rpc->guard);
 	rpc_watchers_stop(&rpc->watchers);
 	retire(rpc);
 	while (rpc->old != NULL) {
@@ -253,8 +259,9 @@ rpc_free(struct rpc *rpc)
 		rpc->old = server->next;
 		rpc_server_join(server);
 	}
+	rpc_guard_free(rpc->guard);
 	if (rpc->is_on)
-		grpc_shutdown_blocking();
+		grpc.shutdown_blocking();
 	for (size_t i = 0; i < rpc->address_count; i++)
 		free(rpc->addresses[i].text);
 	rpc_pace_fini(&rpc->pace);

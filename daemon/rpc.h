@@ -16,7 +16,8 @@ struct rpc;
 void		 rpc_prepare(void);
 
 /* Starts listening on every [grpc] listen address; NULL and err (which names the address).
- * With no address the face is off: it answers an object that can only be freed.
+ * With no address the face is off, and so it is, with a word in the log, where the library cannot be loaded: it answers an
+ * object that can only be freed.
  * Borrows the service.  Mind, before the loop runs or in it. */
 struct rpc	*rpc_new(struct service *service, struct config *config, struct error *err);
 /* The ports that were bound, in the order of [grpc] listen (port 0 became a real one). */

@@ -14,7 +14,7 @@
  * step of the method, names the stage after it, and tells whether that one may begin at once.
  * The two life cycles:
  *
- *	unary, server stream	take, then say_next again and again
+ *	unary, server stream	take, then say_next again and again (a unary one: once it need not wait)
  *	client stream, both	ask_message, take_message, ask_message ... take_end
  *
  * Who runs: stages of a call never run twice at once, although tags come on the poller's thread,
@@ -38,9 +38,6 @@
 #include "rpc_internal.h"
 
 #include <assert.h>
-#include <grpc/byte_buffer.h>
-#include <grpc/slice.h>
-#include <grpc/support/alloc.h>
 #include <stdlib.h>
 
 #include "mem.h"
@@ -72,6 +69,10 @@ struct rpc_call {
 	bool (*stage)(struct rpc_call *call); /* these belong to who has the turn */
 	bool has_headers, has_ended;
 	grpc_byte_buffer *reply;
+	size_t reply_bytes, leaving_bytes; /* of it, and of the one before */
+	size_t kept_bytes;
+
+	bool has_place;
 
 	atomic_bool is_passing; /* a message is under way; until it has passed it has: */
 	bool has_failed;
@@ -97,18 +98,33 @@ rpc_call_unref(struct rpc_call *call)
 		free(call);
 }
 
+static void
+note_vain(struct rpc_call *call)
+{
+	char *peer = grpc.call_get_peer(call->call);
+
+	rpc_guard_note_vain(call->head.rpc->guard, peer);
+	gpr.free(peer);
+}
+
 /* The last one gives back what is the library's. */
 static void
 release(struct rpc_call *call)
 {
 	if (atomic_fetch_sub(&call->holds, 1) > 1)
 		return;
-	grpc_byte_buffer_destroy(call->reply);
-	grpc_byte_buffer_destroy(call->received);
-	grpc_metadata_array_destroy(&call->metadata);
-	grpc_call_details_destroy(&call->details);
+	grpc.byte_buffer_destroy(call->reply);
+	grpc.byte_buffer_destroy(call->received);
+	grpc.metadata_array_destroy(&call->metadata);
+	grpc.call_details_destroy(&call->details);
+	if (call->call != NULL && call->is_cancelled)
+		note_vain(call);
 	if (call->call != NULL)
-		grpc_call_unref(call->call);
+		grpc.call_unref(call->call);
+	rpc_room_clear(&call->head.rpc->room,
+		       call->reply_bytes + call->leaving_bytes + call->kept_bytes);
+	if (call->has_place)
+		rpc_room_leave(&call->head.rpc->room);
 	if (call->head.place != NULL)
 		atomic_fetch_sub(call->head.place, 1);
 	if (call->head.lasts)
@@ -184,7 +200,7 @@ static void
 start(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag)
 {
 	atomic_fetch_add(&call->holds, 1);
-	grpc_call_error error = grpc_call_start_batch(call->call, ops, count, tag, NULL);
+	grpc_call_error error = grpc.call_start_batch(call->call, ops, count, tag, NULL);
 	assert(error == GRPC_CALL_OK);
 	(void)error;
 }
@@ -197,6 +213,17 @@ pass(struct rpc_call *call, const grpc_op *ops, size_t count)
 	start(call, ops, count, &call->passed);
 }
 
+/* It has left, but its last bytes may still be the library's until the next one has. */
+static void
+drop_reply(struct rpc_call *call)
+{
+	grpc.byte_buffer_destroy(call->reply);
+	call->reply = NULL;
+	rpc_room_clear(&call->head.rpc->room, call->leaving_bytes);
+	call->leaving_bytes = call->reply_bytes;
+	call->reply_bytes = 0;
+}
+
 static void
 on_passed(void *owner, bool success)
 {
@@ -205,8 +232,8 @@ on_passed(void *owner, bool success)
 	/* All that was written before the batch began is seen here.  The library sees to that
 	 * too, unseen by a sanitizer. */
 	(void)atomic_load(&call->is_passing);
-	grpc_byte_buffer_destroy(call->reply);
-	call->reply = NULL;
+	if (call->reply != NULL)
+		drop_reply(call);
 	call->has_failed = !success;
 	atomic_store(&call->is_passing, false);
 	proceed(call);
@@ -258,7 +285,7 @@ rpc_break(struct rpc_call *call, const struct error *err)
 	char *text = wire_pb_status(err);
 
 	metrics_add(code_http(err->code) < 500 ? METRIC_RPC_REFUSED : METRIC_RPC_FAILED, 1);
-	grpc_call_cancel_with_status(call->call, (grpc_status_code)wire_pb_grpc_status(err->code),
+	grpc.call_cancel_with_status(call->call, (grpc_status_code)wire_pb_grpc_status(err->code),
 				     text, NULL);
 	free(text);
 }
@@ -293,11 +320,11 @@ send_status(struct rpc_call *call, const struct error *err)
 {
 	grpc_op ops[3] = { 0 };
 	size_t count = add_reply(call, ops);
-	grpc_slice details = grpc_empty_slice();
+	grpc_slice details = grpc.empty_slice();
 
 	if (err->code != P2P_OK) {
 		char *text = wire_pb_status(err);
-		details = grpc_slice_from_copied_string(text);
+		details = grpc.slice_from_copied_string(text);
 		free(text);
 	}
 	ops[count].op = GRPC_OP_SEND_STATUS_FROM_SERVER;
@@ -305,7 +332,7 @@ send_status(struct rpc_call *call, const struct error *err)
 	    err->code == P2P_OK ? GRPC_STATUS_OK : (grpc_status_code)wire_pb_grpc_status(err->code);
 	ops[count++].data.send_status_from_server.status_details = &details;
 	pass(call, ops, count);
-	grpc_slice_unref(details);
+	grpc.slice_unref(details);
 }
 
 /* --- stages: true if the next one may begin at once --- */
@@ -343,8 +370,8 @@ follow(struct rpc_call *call, int answer, struct error *err)
 	}
 	err->code = answer;
 	if (answer != P2P_OK) {
-		grpc_byte_buffer_destroy(call->reply);
-		call->reply = NULL;
+		if (call->reply != NULL)
+			drop_reply(call);
 		metrics_add(code_http(answer) < 500 ? METRIC_RPC_REFUSED : METRIC_RPC_FAILED, 1);
 	}
 	/* First, so that who sees the status finds nothing left of the call. */
@@ -366,7 +393,7 @@ take(struct rpc_call *call)
 	if (method->request != NULL)
 		answer = rpc_message_unpack(call->received, method->request, max, &message, &err);
 
-	grpc_byte_buffer_destroy(call->received);
+	grpc.byte_buffer_destroy(call->received);
 	call->received = NULL;
 	if (answer == P2P_OK)
 		answer = method->take(call, message, &err);
@@ -414,6 +441,15 @@ ask_message(struct rpc_call *call)
 	return true;
 }
 
+/* There is no place for it: none of its steps is begun. */
+static bool
+turn_away(struct rpc_call *call)
+{
+	struct error err = { 0 };
+
+	return follow(call, rpc_room_refuse(&err), &err);
+}
+
 /* True if there may be more to do at once.  The caller has the turn. */
 static bool
 advance(struct rpc_call *call)
@@ -431,11 +467,25 @@ advance(struct rpc_call *call)
 /* --- from the server --- */
 
 static void
+find_place(struct rpc_call *call)
+{
+	if (call->head.method->take == rpc_health_check)
+		return;
+	call->has_place = rpc_room_enter(&call->head.rpc->room);
+	if (call->has_place)
+		return;
+	note_vain(call);
+	call->stage = turn_away;
+	call->head.waits = false;
+}
+
+static void
 begin(struct rpc_call *call)
 {
 	grpc_op op = { .op = GRPC_OP_RECV_CLOSE_ON_SERVER };
 
 	metrics_add(METRIC_RPC_REQUESTS, 1);
+	find_place(call);
 	op.data.recv_close_on_server.cancelled = &call->is_cancelled;
 	start(call, &op, 1, &call->closed);
 	proceed(call);
@@ -471,8 +521,8 @@ call_new(struct rpc_server *server, const struct rpc_method *method, void *regis
 	call->registered = registered;
 	call->refs = call->holds = 1;
 	call->stage = is_reading(call) ? ask_message : take;
-	grpc_call_details_init(&call->details);
-	grpc_metadata_array_init(&call->metadata);
+	grpc.call_details_init(&call->details);
+	grpc.metadata_array_init(&call->metadata);
 	rpc_server_hold(server);
 	rpc_tag_init(&call->closed, on_closed, call);
 	rpc_tag_init(&call->passed, on_passed, call);
@@ -489,11 +539,11 @@ expect(struct rpc_server *server, const struct rpc_method *method, void *registe
 	grpc_call_error error;
 
 	if (method == &unknown)
-		error = grpc_server_request_call(server->server, &call->call, &call->details,
+		error = grpc.server_request_call(server->server, &call->call, &call->details,
 						 &call->metadata, server->queue, server->queue,
 						 &call->asked);
 	else
-		error = grpc_server_request_registered_call(
+		error = grpc.server_request_registered_call(
 		    server->server, registered, &call->call, &call->deadline, &call->metadata,
 		    is_reading(call) ? NULL : &call->received, server->queue, server->queue,
 		    &call->asked);
@@ -508,7 +558,7 @@ rpc_calls_register(struct rpc_server *server)
 	for (size_t i = 0; i < rpc_method_count; i++) {
 		bool is_first =
 		    rpc_methods[i].shape == RPC_UNARY || rpc_methods[i].shape == RPC_SERVER_STREAM;
-		server->registered[i] = grpc_server_register_method(
+		server->registered[i] = grpc.server_register_method(
 		    server->server, rpc_methods[i].path, NULL,
 		    is_first ? GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER : GRPC_SRM_PAYLOAD_NONE,
 		    0);
@@ -526,21 +576,30 @@ rpc_calls_expect(struct rpc_server *server)
 static int
 take_unknown(struct rpc_call *call, const ProtobufCMessage *message, struct error *err)
 {
-	char *path = grpc_slice_to_c_string(call->details.method);
+	char *path = grpc.slice_to_c_string(call->details.method);
 
 	(void)message;
 	error_set(err, P2P_BAD_METHOD, "there is no %.*s here", PATH_SHOWN, path);
-	gpr_free(path);
+	gpr.free(path);
 	return P2P_BAD_METHOD;
 }
 
 /* --- for the methods --- */
 
 void
+rpc_keep(struct rpc_call *call, size_t bytes)
+{
+	call->kept_bytes += bytes;
+	rpc_room_fill(&call->head.rpc->room, bytes);
+}
+
+void
 rpc_reply(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	assert(call->reply == NULL);
 	call->reply = rpc_message_pack(message);
+	call->reply_bytes = grpc.byte_buffer_length(call->reply);
+	rpc_room_fill(&call->head.rpc->room, call->reply_bytes);
 }
 
 void
@@ -554,8 +613,8 @@ rpc_reply_bytes(struct rpc_call *call, unsigned field, grpc_slice data)
 void
 rpc_from_host(struct rpc_call *call, char ret_host[NODE_ADDRESS_SIZE])
 {
-	char *peer = grpc_call_get_peer(call->call);
+	char *peer = grpc.call_get_peer(call->call);
 
 	rpc_message_host(peer, ret_host);
-	gpr_free(peer);
+	gpr.free(peer);
 }

@@ -10,7 +10,9 @@
  * A request is the mind's, but for its exchange, which is the lane's until ended.  Cancelling
  * marks; whatever the exchange came to meanwhile, done then says P2P_CANCELLED.
  *
- * Reads go to the lane that has the fewest bytes left to carry.  The library and the lanes' threads
+ * Reads go to the lane that has the fewest bytes left to carry.  What waits for news at the other
+ * end (have) has a lane of its own, and so its own connections and its own number of calls:
+ * however many wait, no greeting and no read waits for them.  The library and the lanes' threads
  * are started by the first request that needs them.
  */
 #include "rpc_client.h"
@@ -21,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "log.h"
 #include "mem.h"
 #include "merkle.h"
 #include "rpc_client_answer.h"
@@ -31,6 +34,7 @@
 #define EMPTY_MAX    (64u << 10) /* one that says nothing: room for what a later version says */
 #define GREETING_MAX (2u << 20)  /* NODE_KNOWN_MAX records, as long as they may be, are 1.3 MB */
 #define LAYER_EXTRA  1024        /* of a LayerResponse besides its nodes */
+#define HAVE_MAX     (512u << 10) /* all that an answer may tell of pieces and peers is 300 KB */
 
 /* A read may hold a message and what was sent ahead of the next: 1.5 MiB, so all fit in
  * RPC_CLIENT_MEMORY_MAX. */
@@ -38,14 +42,25 @@
 #define READ_MAX  ((1u << 20) + RPC_FILE_MAX) /* bytes of a DownloadResponse */
 #define SMALL_MAX 128                         /* other calls at once */
 
+/* Calls that wait for news: of so many fetches and holders. */
+#define FOLLOWS_MAX         1024
+#define FOLLOW_CHANNELS_MAX 256
+
+/* What ends soon is pinged for often enough to notice within TRANSPORT_ANSWER_MS that a host is
+ * dead.  Where nothing may come for long, a peer would take that for abuse: it wants 10 s between
+ * two pings (rpc_server.c). */
+#define KEEPALIVE_MS        4000
+#define FOLLOW_KEEPALIVE_MS 12000
+
 struct rpc_client {
 	struct transport transport; /* first */
 	struct loop *loop;
 	struct rpc_client_limits limits;
-	bool refuse_private, is_ending;
+	bool refuse_private, is_ending, has_warned;
 	struct rpc_names *names;
-	struct rpc_library *library; /* NULL until the first request */
+	struct rpc_commons *commons; /* NULL until the first request */
 	struct rpc_lane *small;      /* all but reads; NULL until needed, like those */
+	struct rpc_lane *follow;     /* and but those that wait for news */
 	unsigned lane_count;
 	struct rpc_lane *lanes[RPC_CLIENT_LANES_MAX];
 	uint64_t outstanding[RPC_CLIENT_LANES_MAX]; /* bytes that reads still want; mind */
@@ -90,6 +105,11 @@ tell(struct rpc_request *request)
 					: NULL,
 				  is_ok ? request->node_count : 0);
 		break;
+	case HAVE:
+		request->fn.have(request->arg, err->code, err, is_ok ? &request->held : NULL);
+		if (is_ok)
+			request->held = (struct holding_answer){ 0 };
+		break;
 	case LEAVE:
 	case NOTIFY:
 	case READ:
@@ -103,6 +123,7 @@ request_free(struct rpc_request *request)
 {
 	change_page_free(request->page);
 	free(request->known);
+	holding_answer_fini(&request->held);
 	if (request->layer != NULL)
 		p2p__v1__layer_response__free_unpacked(request->layer, NULL);
 	free(request->exchange.body);
@@ -194,6 +215,39 @@ end_here(struct rpc_request *request, int code, const char *why)
 	hand_back(request);
 }
 
+static struct rpc_lane_room
+room_of(const struct rpc_client *client, struct rpc_lane *const *lane)
+{
+	struct rpc_lane_room room = { .message_max = WIRE_PB_MAX,
+				      .calls_max = SMALL_MAX,
+				      .channels_max = RPC_CLIENT_CHANNELS_MAX,
+				      .keepalive_ms = KEEPALIVE_MS };
+
+	if (lane == &client->follow) {
+		room.message_max = HAVE_MAX;
+		room.calls_max = FOLLOWS_MAX;
+		room.channels_max = FOLLOW_CHANNELS_MAX;
+		room.keepalive_ms = FOLLOW_KEEPALIVE_MS;
+	} else if (lane != &client->small) {
+		room.message_max = READ_MAX;
+		room.calls_max = READS_MAX / client->lane_count;
+	}
+	return room;
+}
+
+/* Without the library all requests end here, and whoever asked tries another wire: so a word of it to
+ * the administrator, once. */
+static struct rpc_commons *
+commons_new(struct rpc_client *client, struct error *err)
+{
+	struct rpc_commons *commons = rpc_commons_new(err);
+
+	if (commons == NULL && !client->has_warned)
+		log_warn("no peer is asked by gRPC: %s", err->text);
+	client->has_warned = commons == NULL;
+	return commons;
+}
+
 static void
 on_named(struct rpc_names_asker *asker, int code, const struct error *err,
 	 const struct rpc_target *target)
@@ -201,20 +255,17 @@ on_named(struct rpc_names_asker *asker, int code, const struct error *err,
 	struct rpc_request *request =
 	    (struct rpc_request *)((char *)asker - offsetof(struct rpc_request, asker));
 	struct rpc_client *client = request->client;
+	struct rpc_lane_room room = room_of(client, request->lane);
 	struct error why = { .code = P2P_OK };
-	bool is_small = request->lane == &client->small;
-	struct rpc_lane_room room = { .message_max = is_small ? WIRE_PB_MAX : READ_MAX,
-				      .calls_max =
-					  is_small ? SMALL_MAX : READS_MAX / client->lane_count };
 
 	if (code != P2P_OK) {
 		end_here(request, code, err->text);
 		return;
 	}
-	if (client->library == NULL)
-		client->library = rpc_library_new();
-	if (*request->lane == NULL)
-		*request->lane = rpc_lane_new(client->library, &room, &why);
+	if (client->commons == NULL)
+		client->commons = commons_new(client, &why);
+	if (client->commons != NULL && *request->lane == NULL)
+		*request->lane = rpc_lane_new(client->commons, &room, &why);
 	if (*request->lane == NULL) {
 		end_here(request, why.code, why.text);
 		return;
@@ -331,6 +382,26 @@ layer(struct transport *transport, const char *address, const struct content_id 
 	return start(request);
 }
 
+static struct transport_request *
+have(struct transport *transport, const char *address, const struct holding_question *question,
+     transport_have_fn fn, void *arg)
+{
+	struct rpc_client *client = client_of(transport);
+	struct rpc_request *request = new_request(client, HAVE, "/p2p.v1.Files/Have", address, arg);
+	P2p__V1__HaveRequest *message = wire_pb_of_question(question);
+
+	assert(question->wait_ms <= HOLDINGS_WAIT_MAX_MS);
+	pack(request, &message->base);
+	p2p__v1__have_request__free_unpacked(message, NULL);
+	request->fn.have = fn;
+	request->content = question->content;
+	request->answer.max_bytes = HAVE_MAX;
+	if (question->wait_ms > 0)
+		request->lane = &client->follow;
+	request->exchange.limits.total_ms += question->wait_ms;
+	return start(request);
+}
+
 static void
 pack_read(struct rpc_request *request)
 {
@@ -413,6 +484,7 @@ static const struct transport_ops ops = {
 	.notify = notify,
 	.pull = pull,
 	.layer = layer,
+	.have = have,
 	.read = read_bytes,
 	.cancel = cancel,
 };
@@ -472,12 +544,14 @@ rpc_client_free(struct transport *transport)
 	client->is_ending = true;
 	rpc_names_free(client->names);
 	rpc_lane_stop(client->small);
+	rpc_lane_stop(client->follow);
 	for (unsigned i = 0; i < client->lane_count; i++)
 		rpc_lane_stop(client->lanes[i]);
 	rpc_lane_free(client->small);
+	rpc_lane_free(client->follow);
 	for (unsigned i = 0; i < client->lane_count; i++)
 		rpc_lane_free(client->lanes[i]);
-	rpc_library_free(client->library);
+	rpc_commons_free(client->commons);
 	/* What a done function starts now comes back at once. */
 	transport_ended_conclude_all(&client->ended);
 	loop_post(client->loop, free_client, client);

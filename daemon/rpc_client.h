@@ -2,7 +2,7 @@
  *
  * rpc_client.h - the transport over gRPC: the C core.
  *
- * One thread carries all small calls; up to `lanes` further threads carry file bytes, each with a completion queue and channels
+ * One thread carries all small calls, another those that wait for news; up to `lanes` further threads carry file bytes, each with a completion queue and channels
  * of its own, so that verifying (which the sinks do inline, while the bytes are hot) uses more than one core, and a slow
  * disk behind a sink delays no greeting.  Addresses are grpc://host:port.  No proxy.
  */
@@ -20,13 +20,13 @@
 /* Deadlines; at first those of transport.h. */
 struct rpc_client_limits {
 	unsigned connect_ms;		/* until a connection stands */
-	unsigned answer_ms;		/* of a small request in all */
+	unsigned answer_ms;		/* of a small request in all; have: after its wait_ms */
 	unsigned stall_ms;		/* read: ends after so long below stall_bps */
 	unsigned stall_bps;		/* bytes per second */
 };
 
 /* lanes 1 to 8.  The pool resolves names.  Gives a transport; NULL and err.  Threads start with the first request: who speaks no
- * gRPC pays nothing. */
+ * gRPC pays nothing.  Where the library cannot be loaded, they end in P2P_UNREACHABLE. */
 struct transport *rpc_client_new(struct loop *loop, struct pool *pool, unsigned lanes, struct error *err);
 /* Mind.  Before the first request. */
 void		 rpc_client_limit(struct transport *transport, const struct rpc_client_limits *limits);

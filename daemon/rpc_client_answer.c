@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "merkle.h"
 #include "metrics.h"
 
 /* Bytes of all messages of a read.  Twice what was asked for is room for framing of any sense. */
@@ -100,6 +101,15 @@ check_layer(const struct rpc_request *request, const P2p__V1__LayerResponse *mes
 	return P2P_OK;
 }
 
+static int
+take_held(struct rpc_request *request, const ProtobufCMessage *message, struct error *err)
+{
+	uint64_t size_bytes = request->content.size_bytes;
+	uint64_t count = merkle_piece_count(size_bytes, merkle_piece_bytes(size_bytes));
+
+	return wire_pb_answer((const P2p__V1__HaveResponse *)message, count, &request->held, err);
+}
+
 static const ProtobufCMessageDescriptor *
 answer_descriptor(enum verb verb)
 {
@@ -114,6 +124,8 @@ answer_descriptor(enum verb verb)
 		return &p2p__v1__changes_response__descriptor;
 	case LAYER:
 		return &p2p__v1__layer_response__descriptor;
+	case HAVE:
+		return &p2p__v1__have_response__descriptor;
 	case READ:
 		return &p2p__v1__file__descriptor;
 	}
@@ -139,6 +151,8 @@ take_message(struct rpc_request *request, ProtobufCMessage *message, bool *ret_i
 			*ret_is_kept = true;
 		}
 		return code;
+	case HAVE:
+		return take_held(request, message, err);
 	case LEAVE:
 	case NOTIFY:
 	case READ:

@@ -17,7 +17,7 @@
 
 #define RPC_FILE_MAX	(128u << 10)	/* bytes of the File before the data: 1,000 holders */
 
-enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, READ };
+enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, HAVE, READ };
 
 struct rpc_client;
 
@@ -36,6 +36,7 @@ struct rpc_request {
 		transport_greet_fn greet;
 		transport_pull_fn pull;
 		transport_layer_fn layer;
+		transport_have_fn have;
 	} fn;
 	void *arg;
 	char address[NODE_ADDRESS_SIZE];
@@ -47,8 +48,9 @@ struct rpc_request {
 	size_t known_count;
 	struct change_page *page;
 	P2p__V1__LayerResponse *layer;
-	/* layer: nodes expected, and of which pieces.  read: what of which content, and how much
-	 * of it came. */
+	struct holding_answer held;
+	/* layer: nodes expected, and of which pieces.  have: of which content.  read: what of it, and
+	 * how much came. */
 	size_t node_count;
 	uint32_t piece_bytes;
 	struct content_id content;

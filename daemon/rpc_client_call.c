@@ -19,8 +19,6 @@
 #include "rpc_client_call.h"
 
 #include <assert.h>
-#include <grpc/byte_buffer.h>
-#include <grpc/byte_buffer_reader.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -28,6 +26,7 @@
 #include "clock.h"
 #include "mem.h"
 #include "name.h"
+#include "rpc_library.h"
 
 struct rpc_lane_call {
 	struct rpc_lane *lane;
@@ -60,7 +59,7 @@ now_us(void)
 void
 rpc_lane_call_cancel(struct rpc_lane_call *call)
 {
-	grpc_call_cancel(call->core, NULL);
+	grpc.call_cancel(call->core, NULL);
 }
 
 static bool
@@ -92,12 +91,12 @@ take_details(struct rpc_exchange *exchange, grpc_slice details)
 static void
 call_free(struct rpc_lane_call *call)
 {
-	grpc_call_unref(call->core);
-	grpc_byte_buffer_destroy(call->request);
-	grpc_byte_buffer_destroy(call->message);
-	grpc_metadata_array_destroy(&call->headers);
-	grpc_metadata_array_destroy(&call->trailers);
-	grpc_slice_unref(call->details);
+	grpc.call_unref(call->core);
+	grpc.byte_buffer_destroy(call->request);
+	grpc.byte_buffer_destroy(call->message);
+	grpc.metadata_array_destroy(&call->headers);
+	grpc.metadata_array_destroy(&call->trailers);
+	grpc.slice_unref(call->details);
 	free(call);
 }
 
@@ -134,7 +133,7 @@ start_batch(struct rpc_lane_call *call, const grpc_op *batch, size_t count, stru
 {
 	*tag = (struct rpc_tag){ .step = step, .arg = call };
 	call->pending++;
-	grpc_call_error ret = grpc_call_start_batch(call->core, batch, count, tag, NULL);
+	grpc_call_error ret = grpc.call_start_batch(call->core, batch, count, tag, NULL);
 	assert(ret == GRPC_CALL_OK); /* else the batch is malformed, or one too many */
 	(void)ret;
 }
@@ -153,10 +152,10 @@ static void
 send_request(struct rpc_lane_call *call)
 {
 	grpc_slice body =
-	    grpc_slice_from_copied_buffer(call->exchange->body, call->exchange->body_len);
+	    grpc.slice_from_copied_buffer(call->exchange->body, call->exchange->body_len);
 
-	call->request = grpc_raw_byte_buffer_create(&body, 1);
-	grpc_slice_unref(body);
+	call->request = grpc.raw_byte_buffer_create(&body, 1);
+	grpc.slice_unref(body);
 	const grpc_op batch[] = {
 		{ .op = GRPC_OP_SEND_INITIAL_METADATA },
 		{ .op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = call->request },
@@ -207,15 +206,15 @@ deliver(struct rpc_lane_call *call, grpc_byte_buffer *message)
 
 	/* We offered no compression, and the library does not unpack. */
 	if (message->data.raw.compression != GRPC_COMPRESS_NONE ||
-	    !grpc_byte_buffer_reader_init(&call->reader, message)) {
+	    !grpc.byte_buffer_reader_init(&call->reader, message)) {
 		error_set(&exchange->error, P2P_BAD_ANSWER,
 			  "%s: answered with a compressed message", exchange->address);
 		rpc_lane_call_cancel(call);
 		return;
 	}
-	if (exchange->ops->message(exchange, grpc_byte_buffer_length(message)) != P2P_OK)
+	if (exchange->ops->message(exchange, grpc.byte_buffer_length(message)) != P2P_OK)
 		rpc_lane_call_cancel(call);
-	grpc_byte_buffer_reader_destroy(&call->reader);
+	grpc.byte_buffer_reader_destroy(&call->reader);
 	rpc_lane_was_busy(call->lane, clock_ms() - begin_ms);
 }
 
@@ -226,7 +225,7 @@ rpc_exchange_next(struct rpc_exchange *exchange, const void **ret_data, size_t *
 
 	/* A long message ends early too. */
 	if (atomic_load(&exchange->is_cancelled) ||
-	    !grpc_byte_buffer_reader_peek(&exchange->call->reader, &slice))
+	    !grpc.byte_buffer_reader_peek(&exchange->call->reader, &slice))
 		return false;
 	*ret_data = GRPC_SLICE_START_PTR(*slice);
 	*ret_len = GRPC_SLICE_LENGTH(*slice);
@@ -253,7 +252,7 @@ on_received(void *arg)
 		receive_message(call, false);
 		deliver(call, message);
 	}
-	grpc_byte_buffer_destroy(message);
+	grpc.byte_buffer_destroy(message);
 	came_back(call);
 }
 
@@ -265,10 +264,10 @@ deadline_of(const struct rpc_exchange *exchange)
 	uint64_t now_ms = clock_ms();
 
 	if (exchange->until_ms == 0)
-		return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+		return gpr.inf_future(GPR_CLOCK_MONOTONIC);
 	uint64_t left_ms = exchange->until_ms > now_ms ? exchange->until_ms - now_ms : 0;
-	return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-			    gpr_time_from_millis((int64_t)left_ms, GPR_TIMESPAN));
+	return gpr.time_add(gpr.now(GPR_CLOCK_MONOTONIC),
+			    gpr.time_from_millis((int64_t)left_ms, GPR_TIMESPAN));
 }
 
 void
@@ -280,12 +279,12 @@ rpc_lane_call_begin(struct rpc_lane *lane, grpc_completion_queue *queue,
 	call->lane = lane;
 	call->exchange = exchange;
 	call->channel = channel;
-	call->details = grpc_empty_slice();
-	grpc_metadata_array_init(&call->headers);
-	grpc_metadata_array_init(&call->trailers);
-	call->core = grpc_channel_create_call(
+	call->details = grpc.empty_slice();
+	grpc.metadata_array_init(&call->headers);
+	grpc.metadata_array_init(&call->trailers);
+	call->core = grpc.channel_create_call(
 	    rpc_channel_core(channel), NULL, GRPC_PROPAGATE_DEFAULTS, queue,
-	    grpc_slice_from_static_string(exchange->method), NULL, deadline_of(exchange), NULL);
+	    grpc.slice_from_static_string(exchange->method), NULL, deadline_of(exchange), NULL);
 	if (rpc_channel_is_ready(channel))
 		call->begin_us = now_us();
 	exchange->call = call;

@@ -20,16 +20,15 @@
  */
 #include "rpc_client_channel.h"
 
-#include <grpc/grpc_security.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
 #include "mem.h"
+#include "rpc_library.h"
 
-#define KEEPALIVE_MS         4000 /* without a byte, while a call waits, until a ping */
-#define KEEPALIVE_TIMEOUT_MS 5000 /* for its answer; with the above below TRANSPORT_ANSWER_MS */
+#define KEEPALIVE_TIMEOUT_MS 5000 /* for a ping's answer */
 #define BACKOFF_MS           100  /* the library's least */
 #define BACKOFF_MAX_MS       500
 #define SETTLE_MS            300         /* at the end, for what is connecting */
@@ -65,7 +64,7 @@ arg_quota(grpc_resource_quota *quota)
 	return (grpc_arg){ .type = GRPC_ARG_POINTER,
 			   .key = (char *)GRPC_ARG_RESOURCE_QUOTA,
 			   .value.pointer = { .p = quota,
-					      .vtable = grpc_resource_quota_arg_vtable() } };
+					      .vtable = grpc.resource_quota_arg_vtable() } };
 }
 
 static grpc_channel *
@@ -81,11 +80,11 @@ core_new(const struct rpc_channels *channels, const struct rpc_exchange *exchang
 		arg_int(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
 		arg_int(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
 			1 << GRPC_COMPRESS_NONE),
-		arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)channels->message_max),
+		arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)channels->room.message_max),
 		arg_int(GRPC_ARG_HTTP2_BDP_PROBE, 0),
 		arg_int(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, LOOKAHEAD),
 		arg_int(GRPC_ARG_MAX_METADATA_SIZE, HEADERS_MAX),
-		arg_int(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
+		arg_int(GRPC_ARG_KEEPALIVE_TIME_MS, (int)channels->room.keepalive_ms),
 		arg_int(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
 		arg_int(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
 		arg_int(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, BACKOFF_MS),
@@ -96,10 +95,10 @@ core_new(const struct rpc_channels *channels, const struct rpc_exchange *exchang
 		arg_quota(channels->quota),
 	};
 	grpc_channel_args all = { .num_args = sizeof(args) / sizeof(args[0]), .args = args };
-	grpc_channel_credentials *insecure = grpc_insecure_credentials_create();
-	grpc_channel *core = grpc_channel_create(exchange->target.text, insecure, &all);
+	grpc_channel_credentials *insecure = grpc.insecure_credentials_create();
+	grpc_channel *core = grpc.channel_create(exchange->target.text, insecure, &all);
 
-	grpc_channel_credentials_release(insecure);
+	grpc.channel_credentials_release(insecure);
 	return core;
 }
 
@@ -112,7 +111,7 @@ unlink_and_free(struct rpc_channels *channels, struct rpc_channel *channel)
 		at = &(*at)->next;
 	*at = channel->next;
 	channels->count--;
-	grpc_channel_destroy(channel->core);
+	grpc.channel_destroy(channel->core);
 	free(channel);
 }
 
@@ -131,7 +130,7 @@ make_room(struct rpc_channels *channels)
 {
 	struct rpc_channel *oldest = NULL;
 
-	if (channels->count < RPC_CLIENT_CHANNELS_MAX)
+	if (channels->count < channels->room.channels_max)
 		return true;
 	for (struct rpc_channel *at = channels->list; at != NULL; at = at->next)
 		if (at->users == 0 && (oldest == NULL || at->idle_ms < oldest->idle_ms))
@@ -170,7 +169,7 @@ rpc_channel_core(struct rpc_channel *channel)
 bool
 rpc_channel_is_ready(const struct rpc_channel *channel)
 {
-	return grpc_channel_check_connectivity_state(channel->core, 0) == GRPC_CHANNEL_READY;
+	return grpc.channel_check_connectivity_state(channel->core, 0) == GRPC_CHANNEL_READY;
 }
 
 void
@@ -205,14 +204,14 @@ rpc_channels_look(struct rpc_channels *channels)
 size_t
 rpc_channels_settle(struct rpc_channels *channels, grpc_completion_queue *queue, void *tag)
 {
-	gpr_timespec until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-					  gpr_time_from_millis(SETTLE_MS, GPR_TIMESPAN));
+	gpr_timespec until = gpr.time_add(gpr.now(GPR_CLOCK_MONOTONIC),
+					  gpr.time_from_millis(SETTLE_MS, GPR_TIMESPAN));
 	size_t count = 0;
 
 	for (struct rpc_channel *at = channels->list; at != NULL; at = at->next) {
-		if (grpc_channel_check_connectivity_state(at->core, 0) != GRPC_CHANNEL_CONNECTING)
+		if (grpc.channel_check_connectivity_state(at->core, 0) != GRPC_CHANNEL_CONNECTING)
 			continue;
-		grpc_channel_watch_connectivity_state(at->core, GRPC_CHANNEL_CONNECTING, until,
+		grpc.channel_watch_connectivity_state(at->core, GRPC_CHANNEL_CONNECTING, until,
 						      queue, tag);
 		count++;
 	}

@@ -14,7 +14,7 @@ struct rpc_channel;
 
 struct rpc_channels {
 	grpc_resource_quota *quota;
-	size_t message_max;		/* bytes */
+	struct rpc_lane_room room;
 	struct rpc_channel *list;
 	size_t count;
 };

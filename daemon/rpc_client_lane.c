@@ -19,16 +19,16 @@
 #include "rpc_client_lane.h"
 
 #include <assert.h>
-#include <grpc/grpc.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "clock.h"
 #include "mem.h"
 #include "rpc_client_call.h"
+#include "rpc_library.h"
 #include "thread.h"
 
-struct rpc_library {
+struct rpc_commons {
 	grpc_resource_quota *quota;
 };
 
@@ -278,10 +278,10 @@ next_look(const struct rpc_lane *lane)
 	uint64_t now_ms = clock_ms();
 
 	if (lane->look_ms == UINT64_MAX)
-		return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+		return gpr.inf_future(GPR_CLOCK_MONOTONIC);
 	uint64_t wait_ms = lane->look_ms > now_ms ? lane->look_ms - now_ms : 0;
-	return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-			    gpr_time_from_millis((int64_t)wait_ms, GPR_TIMESPAN));
+	return gpr.time_add(gpr.now(GPR_CLOCK_MONOTONIC),
+			    gpr.time_from_millis((int64_t)wait_ms, GPR_TIMESPAN));
 }
 
 /* Nothing else is in the queue any more. */
@@ -290,7 +290,7 @@ close_channels(struct rpc_lane *lane)
 {
 	for (size_t left = rpc_channels_settle(&lane->channels, lane->queue, lane); left > 0;
 	     left--)
-		grpc_completion_queue_next(lane->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+		grpc.completion_queue_next(lane->queue, gpr.inf_future(GPR_CLOCK_MONOTONIC), NULL);
 	rpc_channels_fini(&lane->channels);
 }
 
@@ -300,7 +300,7 @@ run(void *arg)
 	struct rpc_lane *lane = arg;
 
 	while (!lane->is_stopping || lane->active.first != NULL) {
-		grpc_event event = grpc_completion_queue_next(lane->queue, next_look(lane), NULL);
+		grpc_event event = grpc.completion_queue_next(lane->queue, next_look(lane), NULL);
 
 		if (event.type == GRPC_OP_COMPLETE) {
 			struct rpc_tag *tag = event.tag;
@@ -320,7 +320,7 @@ ring(struct rpc_lane *lane)
 	if (lane->has_rung)
 		return;
 	lane->has_rung = true;
-	grpc_call_start_batch(lane->bell, NULL, 0, &lane->bell_tag, NULL);
+	grpc.call_start_batch(lane->bell, NULL, 0, &lane->bell_tag, NULL);
 }
 
 void
@@ -347,59 +347,60 @@ rpc_lane_cancel(struct rpc_lane *lane, struct rpc_exchange *exchange)
 
 /* Life. */
 
-struct rpc_library *
-rpc_library_new(void)
+struct rpc_commons *
+rpc_commons_new(struct error *err)
 {
-	struct rpc_library *library = mem_zero(1, sizeof(*library));
-
-	grpc_init();
-	library->quota = grpc_resource_quota_create("rpc_client");
-	grpc_resource_quota_resize(library->quota, RPC_CLIENT_MEMORY_MAX);
-	return library;
+	if (rpc_library_load(err) != P2P_OK)
+		return NULL;
+	struct rpc_commons *commons = mem_zero(1, sizeof(*commons));
+	grpc.init();
+	commons->quota = grpc.resource_quota_create("rpc_client");
+	grpc.resource_quota_resize(commons->quota, RPC_CLIENT_MEMORY_MAX);
+	return commons;
 }
 
 void
-rpc_library_free(struct rpc_library *library)
+rpc_commons_free(struct rpc_commons *commons)
 {
-	if (library == NULL)
+	if (commons == NULL)
 		return;
-	grpc_resource_quota_unref(library->quota);
-	grpc_shutdown_blocking();
-	free(library);
+	grpc.resource_quota_unref(commons->quota);
+	grpc.shutdown_blocking();
+	free(commons);
 }
 
 /* Without its thread. */
 static void
 dismantle(struct rpc_lane *lane)
 {
-	grpc_call_unref(lane->bell);
-	grpc_channel_destroy(lane->nowhere);
-	grpc_completion_queue_shutdown(lane->queue);
-	while (grpc_completion_queue_next(lane->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL)
+	grpc.call_unref(lane->bell);
+	grpc.channel_destroy(lane->nowhere);
+	grpc.completion_queue_shutdown(lane->queue);
+	while (grpc.completion_queue_next(lane->queue, gpr.inf_future(GPR_CLOCK_MONOTONIC), NULL)
 		   .type != GRPC_QUEUE_SHUTDOWN)
 		;
-	grpc_completion_queue_destroy(lane->queue);
+	grpc.completion_queue_destroy(lane->queue);
 	pthread_mutex_destroy(&lane->mu);
 	free(lane);
 }
 
 struct rpc_lane *
-rpc_lane_new(struct rpc_library *library, const struct rpc_lane_room *room, struct error *err)
+rpc_lane_new(struct rpc_commons *commons, const struct rpc_lane_room *room, struct error *err)
 {
 	struct rpc_lane *lane = mem_zero(1, sizeof(*lane));
 
-	lane->channels.quota = library->quota;
-	lane->channels.message_max = room->message_max;
+	lane->channels.quota = commons->quota;
+	lane->channels.room = *room;
 	lane->calls_max = room->calls_max;
 	lane->look_ms = UINT64_MAX;
 	lane->inbox_tail = &lane->inbox;
 	lane->bell_tag = (struct rpc_tag){ .step = on_bell, .arg = lane };
 	pthread_mutex_init(&lane->mu, NULL);
-	lane->queue = grpc_completion_queue_create_for_next(NULL);
-	lane->nowhere = grpc_lame_client_channel_create("bell", GRPC_STATUS_UNAVAILABLE, "a bell");
-	lane->bell = grpc_channel_create_call(lane->nowhere, NULL, GRPC_PROPAGATE_DEFAULTS,
-					      lane->queue, grpc_slice_from_static_string("/bell"),
-					      NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+	lane->queue = grpc.completion_queue_create_for_next(NULL);
+	lane->nowhere = grpc.lame_client_channel_create("bell", GRPC_STATUS_UNAVAILABLE, "a bell");
+	lane->bell = grpc.channel_create_call(lane->nowhere, NULL, GRPC_PROPAGATE_DEFAULTS,
+					      lane->queue, grpc.slice_from_static_string("/bell"),
+					      NULL, gpr.inf_future(GPR_CLOCK_MONOTONIC), NULL);
 	if (thread_start(&lane->thread, NULL, "p2pd-grpc", run, lane) == 0)
 		return lane;
 	error_set(err, P2P_IO, "Cannot start a thread for gRPC requests");

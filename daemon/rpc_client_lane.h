@@ -17,7 +17,7 @@
 #include "rpc_client_names.h"
 #include "transport_stall.h"
 
-#define RPC_CLIENT_CHANNELS_MAX		64	/* connections of one lane */
+#define RPC_CLIENT_CHANNELS_MAX		64	/* connections of a lane that carries what ends soon */
 #define RPC_CLIENT_CHANNEL_IDLE_MS	60000	/* an unused one is closed */
 #define RPC_CLIENT_MEMORY_MAX		(64u << 20)	/* bytes that the library may hold for all lanes */
 
@@ -25,6 +25,8 @@
 struct rpc_lane_room {
 	size_t message_max;		/* bytes of one message that arrives; more is GRPC_STATUS_RESOURCE_EXHAUSTED */
 	unsigned calls_max;		/* at once; others wait for their turn */
+	unsigned channels_max;		/* connections */
+	unsigned keepalive_ms;		/* without a byte, while a call waits, until a ping */
 };
 
 struct rpc_lane;
@@ -69,13 +71,14 @@ struct rpc_exchange {
 	uint64_t until_ms;		/* 0: no limit for the whole */
 };
 
-/* What all lanes of a client share: the library itself, and the bound of its memory.  Outlives the lanes. */
-struct rpc_library;
-struct rpc_library	*rpc_library_new(void);
-void		 rpc_library_free(struct rpc_library *library);
+/* What all lanes of a client share: the library itself, and the bound of its memory.  Outlives the lanes.  NULL and err:
+ * the library is not there. */
+struct rpc_commons;
+struct rpc_commons	*rpc_commons_new(struct error *err);
+void		 rpc_commons_free(struct rpc_commons *commons);
 
 /* NULL and err. */
-struct rpc_lane	*rpc_lane_new(struct rpc_library *library, const struct rpc_lane_room *room,
+struct rpc_lane	*rpc_lane_new(struct rpc_commons *commons, const struct rpc_lane_room *room,
 		     struct error *err);
 /* Begins to end what is under way, with P2P_SHUTTING_DOWN.  An end may take a while: tell all lanes before one is freed. */
 void		 rpc_lane_stop(struct rpc_lane *lane);

@@ -13,6 +13,9 @@
  * the call: no disk holds up the face.  The pool's job has a reference of its own, so that a
  * call that ends does not wait for it.
  *
+ * A content may be asked for while it is still being fetched here: then just the bytes that are
+ * asked for must have been verified, and are opened.
+ *
  * After every block the file is looked at: once it changed, the call ends in P2P_CONFLICT and
  * whoever receives it cannot take what came for the whole.  What others hold is a fetch_stream,
  * whose bytes are verified before they are read; where it has none yet the call waits, and the
@@ -23,7 +26,6 @@
  */
 #include "rpc_internal.h"
 
-#include <grpc/slice.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -49,8 +51,8 @@ struct block {
 };
 
 struct download {
-	atomic_uint refs;            /* the call's, and the pool's */
-	struct rpc_call *call;       /* a reference, for whoever wakes it */
+	atomic_uint refs;      /* the call's, and the pool's */
+	struct rpc_call *call; /* a reference, for whoever wakes it */
 	struct pool *pool;
 	struct store_reader *reader; /* one of the two */
 	struct fetch_stream *stream;
@@ -67,7 +69,7 @@ download_unref(struct download *download)
 	if (atomic_fetch_sub(&download->refs, 1) > 1)
 		return;
 	if (download->is_reading)
-		grpc_slice_unref(download->block.slice);
+		grpc.slice_unref(download->block.slice);
 	store_reader_unref(download->reader);
 	p2p__v1__file__free_unpacked(download->file, NULL);
 	rpc_call_unref(download->call);
@@ -129,14 +131,34 @@ open_network(struct download *download, struct service *service, const char *nam
 }
 
 static int
-open_content(struct download *download, struct service *service, const P2p__V1__Content *message,
-	     struct error *err)
+find_part(struct download *download, const P2p__V1__DownloadRequest *request, struct error *err)
+{
+	uint64_t size_bytes = download->content.size_bytes;
+
+	if (request->offset > size_bytes || (request->offset == size_bytes && request->length != 0))
+		return error_set(err, P2P_BAD_RANGE, "offset %llu lies beyond the %llu bytes",
+				 (unsigned long long)request->offset,
+				 (unsigned long long)size_bytes);
+	uint64_t rest = size_bytes - request->offset;
+	uint64_t len = request->length != 0 && request->length < rest ? request->length : rest;
+	download->at = request->offset;
+	download->end = request->offset + len;
+	return P2P_OK;
+}
+
+/* Of a content that is still being fetched just these bytes may be here. */
+static int
+open_content(struct download *download, struct service *service,
+	     const P2p__V1__DownloadRequest *request, struct error *err)
 {
 	struct stat st;
-	int code = wire_pb_content(message, &download->content, err);
+	int code = wire_pb_content(request->file->content, &download->content, err);
 
 	if (code == P2P_OK)
-		code = service_open_content(service, &download->content, &download->reader, err);
+		code = find_part(download, request, err);
+	if (code == P2P_OK)
+		code = service_open_content(service, &download->content, download->at,
+					    download->end - download->at, &download->reader, err);
 	if (code != P2P_OK)
 		return code;
 	if (fstat(download->reader->fd, &st) < 0)
@@ -146,7 +168,7 @@ open_content(struct download *download, struct service *service, const P2p__V1__
 	    .content = download->content,
 	    .mtime_ns = download->reader->sig.mtime_ns,
 	    .mode = st.st_mode & 0777,
-	    .is_local = true,
+	    .is_local = !download->reader->is_partial,
 	    .holders = "",
 	});
 	return P2P_OK;
@@ -162,29 +184,15 @@ open_source(struct download *download, struct service *service,
 	if (!is_network && request->scope != P2P__V1__SCOPE__SCOPE_LOCAL)
 		return error_set(err, P2P_BAD_REQUEST, "scope: wanted network or local");
 	if (spec != NULL && spec->by_case == P2P__V1__FILE_SPEC__BY_CONTENT)
-		return open_content(download, service, spec->content, err);
+		return open_content(download, service, request, err);
 	if (spec == NULL || spec->by_case != P2P__V1__FILE_SPEC__BY_NAME)
 		return error_set(err, P2P_BAD_REQUEST, "file: wanted a name or a content");
 	int code = open_local(download, service, spec->name, err);
 	if (code == P2P_NOT_FOUND && is_network)
 		code = open_network(download, service, spec->name, err);
+	if (code == P2P_OK)
+		code = find_part(download, request, err);
 	return code;
-}
-
-static int
-find_part(struct download *download, const P2p__V1__DownloadRequest *request, struct error *err)
-{
-	uint64_t size_bytes = download->content.size_bytes;
-
-	if (request->offset > size_bytes || (request->offset == size_bytes && request->length != 0))
-		return error_set(err, P2P_BAD_RANGE, "offset %llu lies beyond the %llu bytes",
-				 (unsigned long long)request->offset,
-				 (unsigned long long)size_bytes);
-	uint64_t rest = size_bytes - request->offset;
-	uint64_t len = request->length != 0 && request->length < rest ? request->length : rest;
-	download->at = request->offset;
-	download->end = request->offset + len;
-	return P2P_OK;
 }
 
 static void
@@ -228,8 +236,6 @@ RPC_TAKE(rpc_download)
 	download->call = rpc_call_ref(call);
 	download->pool = service_pool(head->service);
 	code = open_source(download, head->service, request, err);
-	if (code == P2P_OK)
-		code = find_part(download, request, err);
 	if (code != P2P_OK)
 		return code;
 	say_file(call, download);
@@ -244,7 +250,7 @@ slice_new(const struct download *download)
 {
 	uint64_t left = download->end - download->at;
 
-	return grpc_slice_malloc_large(left < RPC_BLOCK ? (size_t)left : RPC_BLOCK);
+	return grpc.slice_malloc_large(left < RPC_BLOCK ? (size_t)left : RPC_BLOCK);
 }
 
 static void
@@ -278,7 +284,7 @@ static int
 say_block(struct rpc_call *call, struct download *download, grpc_slice slice, struct error *err)
 {
 	if (download->reader != NULL && store_reader_check(download->reader) != P2P_OK) {
-		grpc_slice_unref(slice);
+		grpc.slice_unref(slice);
 		return error_set(err, P2P_CONFLICT, "the file changed while it was read");
 	}
 	download->at += GRPC_SLICE_LENGTH(slice);
@@ -347,14 +353,14 @@ say_streamed(struct rpc_call *call, struct download *download, struct error *err
 {
 	grpc_slice slice = slice_new(download);
 	size_t len = 0;
-	int code = read_stream(download, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice),
-			       &len, err);
+	int code =
+	    read_stream(download, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice), &len, err);
 
 	if (code == P2P_OK && len > 0) {
 		GRPC_SLICE_SET_LENGTH(slice, len);
 		return say_block(call, download, slice, err);
 	}
-	grpc_slice_unref(slice);
+	grpc.slice_unref(slice);
 	if (code != P2P_OK)
 		return code;
 	fetch_stream_wait(download->stream, download->at, wake, call);

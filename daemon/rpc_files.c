@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * rpc_files.c - p2p.v1.Files, what is asked about files: Search, Stat, Layer, Have, Changes.
+ * rpc_files.c - p2p.v1.Files, what is asked about files: Search, Stat, Layer, Changes.
  *
  * A search is a stream of pages.  Each step reads one from the catalog, from the cursor where the
  * page before ended, and is not begun before that has left: a client that does not read costs one
@@ -10,7 +10,7 @@
  * Stat is asked often, by programs that walk what they know: it opens nothing and allocates
  * nothing, its answer is put together from what lies on the stack.
  *
- * Bytes are moved in rpc_download.c and rpc_upload.c.
+ * Bytes are moved in rpc_download.c and rpc_upload.c; Have, which waits, is in rpc_have.c.
  */
 #include "rpc_internal.h"
 
@@ -117,7 +117,10 @@ RPC_NEXT(rpc_search_next)
 		return RPC_END;
 	if (search->left < PAGE_ROWS)
 		search->query.limit = (uint32_t)search->left;
-	int code = service_search(page.head->service, &search->query, add_row, &page, cursor, err);
+	int code = rpc_check_room(call, err);
+	if (code == P2P_OK)
+		code =
+		    service_search(page.head->service, &search->query, add_row, &page, cursor, err);
 	if (code == P2P_OK) {
 		strcpy(search->cursor, cursor);
 		search->left -= page.count;
@@ -223,7 +226,7 @@ RPC_TAKE(rpc_stat)
 	return RPC_END;
 }
 
-/* --- Layer, Have --- */
+/* --- Layer --- */
 
 RPC_TAKE(rpc_layer)
 {
@@ -232,8 +235,10 @@ RPC_TAKE(rpc_layer)
 	struct content_id content;
 	struct digest *layer;
 	size_t count;
-	int code = wire_pb_content(request->content, &content, err);
+	int code = rpc_check_room(call, err);
 
+	if (code == P2P_OK)
+		code = wire_pb_content(request->content, &content, err);
 	if (code == P2P_OK)
 		code = service_layer(rpc_head(call)->service, &content, request->piece, &layer,
 				     &count, &response.piece, err);
@@ -243,22 +248,6 @@ RPC_TAKE(rpc_layer)
 	response.nodes.len = count * sizeof(*layer);
 	rpc_reply(call, &response.base);
 	free(layer);
-	return RPC_END;
-}
-
-RPC_TAKE(rpc_have)
-{
-	const P2p__V1__HaveRequest *request = (const P2p__V1__HaveRequest *)message;
-	P2p__V1__HaveResponse response = P2P__V1__HAVE_RESPONSE__INIT;
-	struct content_id content;
-	int code = wire_pb_content(request->content, &content, err);
-
-	if (code == P2P_OK)
-		code = service_have(rpc_head(call)->service, &content, err);
-	if (code != P2P_OK)
-		return code;
-	response.complete = true;
-	rpc_reply(call, &response.base);
 	return RPC_END;
 }
 
@@ -282,8 +271,10 @@ RPC_TAKE(rpc_changes)
 {
 	const P2p__V1__ChangesRequest *request = (const P2p__V1__ChangesRequest *)message;
 	struct change_page *page;
-	int code = check_changes(request, err);
+	int code = rpc_check_room(call, err);
 
+	if (code == P2P_OK)
+		code = check_changes(request, err);
 	if (code == P2P_OK)
 		code = service_changes(
 		    rpc_head(call)->service, request->peer[0] != '\0' ? request->peer : NULL,

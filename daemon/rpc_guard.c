@@ -10,6 +10,15 @@
  * host come from, may have half of all; but at most a quarter of the open files that this process
  * may have.
  *
+ * Who sends calls and takes them back at once costs us much and himself little (CVE-2023-44487), and
+ * the library has no measure against it.  So calls in vain are counted by connection: those that
+ * were taken back, and those for which the face had no place (rpc_room.c), for on a busy machine
+ * that comes first.  A connection with more than VAIN_MAX of them within VAIN_MS is shut down too,
+ * at once.  What it sent and nobody has read is thrown away: it would be more of the same.
+ *
+ * If calls come so fast that not even the first is handed to us, rpc_stuck.c tells.  Then the one who
+ * sends most is at fault, as all others wait.
+ *
  * It has to work when there are no descriptors left, for then it is wanted most, and a free one
  * would be taken by the next connection.  So it takes none: it keeps two from the beginning, the
  * list of descriptors and a slot.
@@ -25,30 +34,58 @@
  */
 #include "rpc_internal.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
 #include "pool.h"
+#include "rpc_message.h"
 
-#define FILES_SHARE 4 /* of the open files we may have, one in so many may be a connection */
+#define FILES_SHARE  4     /* of the open files we may have, one in so many may be a connection */
+#define VAIN_MAX     1000  /* calls that a connection may make in vain ... */
+#define VAIN_MS      10000 /* ... in such a time */
+#define CALLERS_MAX  64    /* connections that are counted: those with most of them */
+#define FLOOD_MIN    (64u << 10) /* bytes: who sent less is not who keeps the poller */
+#define DISCARDS_MAX 64          /* times that ... */
+#define DISCARD      (1u << 20)  /* ... so many bytes are thrown away */
+
+/* TCP_INFO: what the C library's header knows of it, and what follows (linux/tcp.h). */
+struct info {
+	struct tcp_info tcp;
+	uint64_t pacing_rate, max_pacing_rate, bytes_acked, bytes_received;
+};
+_Static_assert(offsetof(struct info, pacing_rate) == 104, "the kernel's struct tcp_info");
+
+/* A connection that makes calls in vain. */
+struct caller {
+	struct in6_addr from;
+	uint16_t port;
+	unsigned count;
+	uint64_t until_ms;
+};
 
 struct conn {
 	int fd;
 	uint64_t cookie;
 	struct in6_addr from;
+	uint16_t port;
 	uint32_t silent_ms;
-	bool is_over; /* the limit of its address */
+	uint64_t received; /* bytes, ever */
+	bool is_flooding;
+	bool is_over; /* the limit of its address, or one of the others */
 };
 
 struct conns {
@@ -65,6 +102,12 @@ struct rpc_guard {
 	int slot; /* holds nothing of interest between two looks; -1: it has to be made */
 	uint16_t ports[CONFIG_LIST_MAX];
 	size_t port_count;
+	atomic_bool is_stuck; /* the poller, since this turn: */
+	atomic_uint stuck_turns;
+	struct conns seen; /* when it was told last; the sweep's */
+	unsigned seen_turns;
+	pthread_mutex_t mu; /* guards what follows */
+	struct caller callers[CALLERS_MAX];
 };
 
 /* --- one descriptor --- */
@@ -117,18 +160,18 @@ static bool
 look(const struct rpc_guard *guard, int fd, struct conn *ret)
 {
 	struct sockaddr_storage at = { 0 };
-	struct tcp_info info = { 0 };
+	struct info info = { 0 };
 	struct conn conn = { .fd = fd };
 	socklen_t at_len = sizeof(at), info_len = sizeof(info), cookie_len = sizeof(conn.cookie);
-	uint16_t port;
 
 	if (!is_to_face(guard, fd) || getpeername(fd, (struct sockaddr *)&at, &at_len) != 0 ||
-	    !split(&at, &conn.from, &port) ||
+	    !split(&at, &conn.from, &conn.port) ||
 	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_len) != 0 ||
-	    (info.tcpi_state != TCP_ESTABLISHED && info.tcpi_state != TCP_CLOSE_WAIT) ||
+	    (info.tcp.tcpi_state != TCP_ESTABLISHED && info.tcp.tcpi_state != TCP_CLOSE_WAIT) ||
 	    getsockopt(fd, SOL_SOCKET, SO_COOKIE, &conn.cookie, &cookie_len) != 0)
 		return false;
-	conn.silent_ms = info.tcpi_last_data_recv;
+	conn.silent_ms = info.tcp.tcpi_last_data_recv;
+	conn.received = info.bytes_received;
 	*ret = conn;
 	return true;
 }
@@ -163,8 +206,70 @@ shut(struct rpc_guard *guard, const struct conn *conn)
 	    dup3(conn->fd, guard->slot, O_CLOEXEC) < 0)
 		return false;
 	bool is_shut = is_still(guard, conn, guard->slot) && shutdown(guard->slot, SHUT_RDWR) == 0;
+	for (int i = 0; is_shut && i < DISCARDS_MAX; i++)
+		if (recv(guard->slot, NULL, DISCARD, MSG_TRUNC | MSG_DONTWAIT) <= 0)
+			break;
 	empty_slot(guard);
 	return is_shut;
+}
+
+/* --- calls in vain --- */
+
+/* The port behind the last colon; the host before it. */
+static bool
+read_peer(const char *peer, struct in6_addr *ret_from, uint16_t *ret_port)
+{
+	char host[NODE_ADDRESS_SIZE];
+	struct sockaddr_storage at = { 0 };
+	const char *port = strrchr(peer, ':');
+	bool is_v4 = strncmp(peer, "ipv4:", 5) == 0;
+
+	rpc_message_host(peer, host);
+	at.ss_family = is_v4 ? AF_INET : AF_INET6;
+	void *to = is_v4 ? (void *)&((struct sockaddr_in *)&at)->sin_addr
+			 : (void *)&((struct sockaddr_in6 *)&at)->sin6_addr;
+	uint16_t none;
+	if (port == NULL || inet_pton(at.ss_family, host, to) != 1 || !split(&at, ret_from, &none))
+		return false;
+	*ret_port = (uint16_t)atoi(port + 1);
+	return true;
+}
+
+static bool
+is_of(const struct caller *caller, const struct in6_addr *from, uint16_t port)
+{
+	return caller->port == port && memcmp(&caller->from, from, sizeof(*from)) == 0;
+}
+
+/* Its own, or else that of whom we miss least.  Holds mu. */
+static struct caller *
+find_caller(struct rpc_guard *guard, const struct in6_addr *from, uint16_t port, uint64_t now_ms)
+{
+	struct caller *least = &guard->callers[0];
+
+	for (struct caller *at = guard->callers; at < guard->callers + CALLERS_MAX; at++) {
+		if (at->until_ms <= now_ms)
+			*at = (struct caller){ 0 };
+		if (is_of(at, from, port))
+			return at;
+		if (at->count < least->count)
+			least = at;
+	}
+	*least = (struct caller){ .from = *from, .port = port, .until_ms = now_ms + VAIN_MS };
+	return least;
+}
+
+static bool
+is_in_vain(struct rpc_guard *guard, const struct conn *conn)
+{
+	unsigned count = 0;
+
+	pthread_mutex_lock(&guard->mu);
+	for (size_t i = 0; i < CALLERS_MAX; i++)
+		if (is_of(&guard->callers[i], &conn->from, conn->port))
+			count = guard->callers[i].count;
+	pthread_mutex_unlock(&guard->mu);
+	return count > VAIN_MAX;
 }
 
 /* --- all of them --- */
@@ -211,7 +316,7 @@ by_address(const void *left, const void *right)
 
 /* Puts those that may stay before the others; answers how many they are. */
 static size_t
-choose(const struct rpc_guard *guard, struct conns *conns, unsigned all)
+choose(struct rpc_guard *guard, struct conns *conns, unsigned all)
 {
 	size_t same = 0, kept = 0;
 
@@ -223,11 +328,60 @@ choose(const struct rpc_guard *guard, struct conns *conns, unsigned all)
 				memcmp(&conn[-1].from, &conn->from, sizeof(conn->from)) != 0;
 		same = is_first ? 1 : same + 1;
 		conn->is_over =
+		    conn->is_flooding || is_in_vain(guard, conn) ||
 		    same > (is_loopback(&conn->from) ? (all + 1) / 2 : guard->per_address);
 		kept += !conn->is_over;
 	}
 	qsort(conns->items, conns->count, sizeof(*conns->items), by_silence);
 	return kept < all ? kept : all;
+}
+
+static uint64_t
+received_since(const struct conns *seen, const struct conn *conn)
+{
+	for (size_t i = 0; i < seen->count; i++)
+		if (seen->items[i].cookie == conn->cookie)
+			return conn->received - seen->items[i].received;
+	return conn->received;
+}
+
+static void
+find_flood(const struct rpc_guard *guard, struct conns *conns)
+{
+	struct conn *most = NULL;
+	uint64_t received = FLOOD_MIN;
+
+	for (struct conn *conn = conns->items; conn < conns->items + conns->count; conn++) {
+		uint64_t bytes = received_since(&guard->seen, conn);
+		if (bytes < received)
+			continue;
+		received = bytes;
+		most = conn;
+	}
+	if (most != NULL)
+		most->is_flooding = true;
+}
+
+static void
+forget_seen(struct rpc_guard *guard)
+{
+	free(guard->seen.items);
+	guard->seen = (struct conns){ 0 };
+}
+
+/* If the poller is stuck. */
+static void
+compare(struct rpc_guard *guard, struct conns *conns)
+{
+	unsigned turns = atomic_load(&guard->stuck_turns);
+	bool is_stuck = atomic_exchange(&guard->is_stuck, false);
+
+	if (is_stuck && guard->seen.items != NULL && guard->seen_turns == turns)
+		find_flood(guard, conns);
+	forget_seen(guard);
+	guard->seen_turns = turns;
+	for (size_t i = 0; is_stuck && i < conns->count; i++)
+		add(&guard->seen, &conns->items[i]);
 }
 
 static unsigned
@@ -252,6 +406,8 @@ unref(struct rpc_guard *guard)
 		close(guard->slot);
 	if (guard->dir != NULL)
 		closedir(guard->dir);
+	forget_seen(guard);
+	pthread_mutex_destroy(&guard->mu);
 	free(guard);
 }
 
@@ -264,12 +420,13 @@ sweep(void *arg)
 	size_t closed = 0;
 
 	find(guard, &conns);
+	compare(guard, &conns);
 	for (size_t i = choose(guard, &conns, all); i < conns.count; i++)
 		closed += shut(guard, &conns.items[i]);
 	free(conns.items);
 	if (closed > 0) {
-		log_warn("gRPC: %zu connections were closed: over %u in all, or too many from one "
-			 "address",
+		log_warn("gRPC: %zu connections were closed: over %u in all, too many from one "
+			 "address, or with too many calls in vain",
 			 closed, all);
 		metrics_add(METRIC_RPC_CLOSED, closed);
 	}
@@ -277,14 +434,52 @@ sweep(void *arg)
 	unref(guard);
 }
 
+/* False while one is under way, or if there can be none. */
+static bool
+may_begin(struct rpc_guard *guard)
+{
+	return guard->dir != NULL && !atomic_exchange(&guard->is_busy, true);
+}
+
+static void
+begin(struct rpc_guard *guard)
+{
+	atomic_fetch_add(&guard->refs, 1);
+	pool_submit(guard->pool, POOL_SOON, sweep, NULL, guard);
+}
+
 void
 rpc_guard_sweep(struct rpc_guard *guard, const struct rpc *rpc)
 {
-	if (guard->dir == NULL || atomic_exchange(&guard->is_busy, true))
+	if (!may_begin(guard))
 		return;
 	guard->port_count = rpc_ports(rpc, guard->ports, CONFIG_LIST_MAX);
-	atomic_fetch_add(&guard->refs, 1);
-	pool_submit(guard->pool, POOL_SOON, sweep, NULL, guard);
+	begin(guard);
+}
+
+void
+rpc_guard_note_vain(struct rpc_guard *guard, const char *peer)
+{
+	struct in6_addr from;
+	uint16_t port;
+
+	if (!read_peer(peer, &from, &port))
+		return;
+	pthread_mutex_lock(&guard->mu);
+	unsigned count = ++find_caller(guard, &from, port, clock_ms())->count;
+	pthread_mutex_unlock(&guard->mu);
+	/* Those that come while a sweep is under way ask again. */
+	if (count > VAIN_MAX && count % 64 == 1 && may_begin(guard))
+		begin(guard);
+}
+
+void
+rpc_guard_note_stuck(struct rpc_guard *guard, unsigned turns)
+{
+	atomic_store(&guard->stuck_turns, turns);
+	atomic_store(&guard->is_stuck, true);
+	if (may_begin(guard))
+		begin(guard);
 }
 
 struct rpc_guard *
@@ -293,6 +488,7 @@ rpc_guard_new(struct pool *pool, const struct config *config)
 	struct rpc_guard *guard = mem_zero(1, sizeof(*guard));
 
 	guard->refs = 1;
+	pthread_mutex_init(&guard->mu, NULL);
 	guard->pool = pool;
 	guard->connections = config->rest_connections;
 	guard->per_address = config->rest_per_address;

@@ -4,20 +4,23 @@
  *
  * rpc.c	    the face: addresses, the way up and down, the restart
  * rpc_server.c	    one life of the listener: the library's server, its queue, its thread
+ * rpc_stuck.c	    notices that the poller is kept busy inside the library
  * rpc_probe.c	    the face calls itself, and is started anew if nobody answers
- * rpc_guard.c	    connections that are too many, and the end of them
+ * rpc_guard.c	    connections that are too many, or make too many calls in vain, and the end of them
  * rpc_call.c	    one call from its request to its status: queue tags, batches, who may run when
+ * rpc_room.c	    how much may be under way at once
  * rpc_watchers.c   calls that last until somebody ends them, and the good-bye to them
  * rpc_pace.c	    uploads whose clients send too slowly, and the end of them
  * rpc_message.c    messages in byte buffers (a header of its own)
  * rpc_credentials.c  by what a connection is protected (a header of its own)
  * rpc_methods.c    the table
- * rpc_peers.c, rpc_files.c, rpc_download.c, rpc_upload.c, rpc_events.c, rpc_health.c, rpc_reflection.c   what the methods do
+ * rpc_peers.c, rpc_files.c, rpc_have.c, rpc_download.c, rpc_upload.c, rpc_events.c, rpc_health.c, rpc_reflection.c   what the methods do
  *
  * A method is a row of functions and knows nothing of batches and tags.  Its steps are called one after the
  * other, never two at once, on the face's own thread, or, if they wait for a disk, on the pool:
  *
- *   unary		    take(request) replies and answers RPC_END
+ *   unary		    take(request) replies and answers RPC_END; or it answers RPC_WAIT, and next(), once there is
+ *			    something to say, replies and answers RPC_END
  *   server stream	    take(request) answers RPC_MORE; then next() again and again, each time after what it
  *			    replied before has left: RPC_MORE with a reply, RPC_WAIT (nothing now: somebody will
  *			    rpc_wake()), RPC_END
@@ -30,13 +33,13 @@
 #ifndef P2PD_RPC_INTERNAL_H
 #define P2PD_RPC_INTERNAL_H
 
-#include <grpc/grpc.h>
 #include <protobuf-c/protobuf-c.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 
 #include "rpc.h"
+#include "rpc_library.h"
 #include "wire_pb.h"
 
 #define RPC_MESSAGE_MAX	((1u << 20) + (64u << 10))	/* bytes of one message in a client stream */
@@ -45,6 +48,9 @@
 #define RPC_STREAMS_MAX	128				/* calls at once on one connection */
 #define RPC_HEADERS_MAX	(16u << 10)			/* bytes of the headers of one call */
 #define RPC_DOWNLOADS_MAX 256				/* Downloads at once; each may hold two blocks */
+#define RPC_WAITS_MAX	1024				/* calls of Have that wait at once */
+#define RPC_CALLS_MAX	2048				/* calls at once on the whole face, but for Health/Check */
+#define RPC_ANSWERS_MAX	(128u << 20)			/* bytes of answers that have not left, but for Downloads */
 #define RPC_MEMORY_MAX	(64u << 20)			/* bytes that the library may hold for all connections */
 
 /* What a step answers if it is no error. */
@@ -61,7 +67,7 @@ struct rpc_method {
 	bool waits;			/* its steps wait for a disk: they run on the pool, unless one says otherwise */
 	const ProtobufCMessageDescriptor *request;
 	int (*take)(struct rpc_call *call, const ProtobufCMessage *message, struct error *err);
-	int (*next)(struct rpc_call *call, struct error *err);	/* server streams */
+	int (*next)(struct rpc_call *call, struct error *err);	/* server streams, and unary ones that wait */
 	void (*end)(struct rpc_call *call);	/* frees the state; after the last step, once, even if others keep the call;
 						 * where the steps ran; NULL: nothing to do */
 };
@@ -87,8 +93,11 @@ RPC_NEXT(rpc_search_next);
 RPC_DONE(rpc_search_end);
 RPC_TAKE(rpc_stat);
 RPC_TAKE(rpc_layer);
-RPC_TAKE(rpc_have);
 RPC_TAKE(rpc_changes);
+/* rpc_have.c */
+RPC_TAKE(rpc_have);
+RPC_NEXT(rpc_have_next);
+RPC_DONE(rpc_have_end);
 /* rpc_download.c, rpc_upload.c */
 RPC_TAKE(rpc_download);
 RPC_NEXT(rpc_download_next);
@@ -127,6 +136,10 @@ rpc_head(struct rpc_call *call)
 
 /* --- inside a step: at most one reply, sent when the step answers --- */
 
+/* First of all, where an answer may be large: P2P_TOO_MANY while those that have not left are RPC_ANSWERS_MAX. */
+int	rpc_check_room(struct rpc_call *call, struct error *err);
+/* Besides its answers the call keeps so many bytes until it is over. */
+void	rpc_keep(struct rpc_call *call, size_t bytes);
 /* Packs and keeps a reply. */
 void	rpc_reply(struct rpc_call *call, const ProtobufCMessage *message);
 /* The same for a message whose one field `field` (its number, of type bytes) is `data`: no copy is made.  Takes the slice.
@@ -163,6 +176,20 @@ rpc_tag_init(struct rpc_tag *tag, rpc_step_fn step, void *owner)
 	tag->owner = owner;
 	atomic_store(&tag->step, step);
 }
+static inline void
+rpc_tag_run(struct rpc_tag *tag, bool success)
+{
+	rpc_step_fn step = atomic_load(&tag->step);
+	step(tag->owner, success);
+}
+
+/* Watches a poller that does not come back from the library (rpc_stuck.c). */
+struct rpc_stuck {
+	pthread_t thread;
+	bool is_there;
+	atomic_bool is_over;
+	atomic_uint turns;		/* how often the poller came back */
+};
 
 /* A restart makes another. */
 struct rpc_server {
@@ -172,6 +199,7 @@ struct rpc_server {
 	grpc_completion_queue *queue;
 	pthread_t poller;
 	bool has_poller;
+	struct rpc_stuck stuck;
 	void **registered;		/* of grpc_server_register_method(), by row */
 	struct rpc_tag stopped;
 	atomic_size_t holds;		/* calls, and the server itself: the queue is open until there are none */
@@ -189,6 +217,11 @@ void	rpc_server_join(struct rpc_server *server);
 /* Whoever waits for the queue holds the server. */
 void	rpc_server_hold(struct rpc_server *server);
 void	rpc_server_release(struct rpc_server *server);
+
+/* The poller runs.  Any thread. */
+void	rpc_stuck_start(struct rpc_server *server);
+/* By the poller, when nothing comes out of the queue any more and before that goes. */
+void	rpc_stuck_stop(struct rpc_server *server);
 
 /* Registers the table's methods; before the server starts. */
 void	rpc_calls_register(struct rpc_server *server);
@@ -229,6 +262,12 @@ struct rpc_pace {
 	uint32_t window_s;
 };
 
+/* What is under way. */
+struct rpc_room {
+	atomic_uint calls;
+	atomic_size_t bytes;		/* that they hold */
+};
+
 struct rpc_address {
 	char *text;			/* as configured */
 	char host[NODE_ADDRESS_SIZE];	/* the first one that the text means: 127.0.0.1, [::1] */
@@ -249,7 +288,9 @@ struct rpc {
 	struct rpc_server *old;		/* the mind's: those that go down */
 	struct rpc_probe *probe;	/* the mind's */
 	struct rpc_guard *guard;	/* the mind's */
+	struct rpc_room room;
 	atomic_uint downloads;		/* of which not all has left yet */
+	atomic_uint waits;		/* calls of Have that wait, or waited and have not left yet */
 	struct rpc_watchers watchers;
 	struct rpc_pace pace;
 };
@@ -270,6 +311,21 @@ struct rpc_guard *rpc_guard_new(struct pool *pool, const struct config *config);
 void	rpc_guard_free(struct rpc_guard *guard);
 /* Mind.  Shuts down what is too many, soon, on the pool; nothing if that is being done already.  Needs no descriptor. */
 void	rpc_guard_sweep(struct rpc_guard *guard, const struct rpc *rpc);
+/* A call of `peer` (as the library writes it) was in vain: taken back, or one too many.  A connection with too many of them is
+ * shut down, soon.  Any thread. */
+void	rpc_guard_note_vain(struct rpc_guard *guard, const char *peer);
+/* The poller has been busy for a while and not come back since its turn `turns`.  When that is said twice, the connection
+ * that sent most meanwhile is shut down.  Any thread. */
+void	rpc_guard_note_stuck(struct rpc_guard *guard, unsigned turns);
+
+/* --- rpc_room.c, for rpc_call.c --- */
+/* From a call's beginning until all has left of it.  False: there is no place for it, and why says refuse(). */
+bool	rpc_room_enter(struct rpc_room *room);
+int	rpc_room_refuse(struct error *err);
+void	rpc_room_leave(struct rpc_room *room);
+/* From when bytes are held until they have left. */
+void	rpc_room_fill(struct rpc_room *room, size_t bytes);
+void	rpc_room_clear(struct rpc_room *room, size_t bytes);
 
 /* --- rpc_watchers.c --- */
 void	rpc_watchers_init(struct rpc_watchers *watchers);

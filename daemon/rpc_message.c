@@ -8,12 +8,10 @@
  */
 #include "rpc_message.h"
 
-#include <grpc/byte_buffer.h>
-#include <grpc/byte_buffer_reader.h>
-#include <grpc/slice.h>
 #include <string.h>
 #include <strings.h>
 
+#include "rpc_library.h"
 #include "wire_pb.h"
 
 #define VARINT_MAX 10 /* bytes */
@@ -26,19 +24,19 @@ rpc_message_unpack(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *ty
 
 	if (bytes == NULL)
 		return error_set(err, P2P_BAD_REQUEST, "there is no %s", type->name);
-	size_t size = grpc_byte_buffer_length(bytes);
+	size_t size = grpc.byte_buffer_length(bytes);
 	if (size > max)
 		return error_set(err, P2P_TOO_LARGE,
 				 "the %s has %zu bytes, and at most %zu are taken", type->name,
 				 size, max);
-	if (!grpc_byte_buffer_reader_init(&reader, bytes))
+	if (!grpc.byte_buffer_reader_init(&reader, bytes))
 		return error_set(err, P2P_BAD_REQUEST, "the %s cannot be read", type->name);
-	grpc_slice slice = grpc_byte_buffer_reader_readall(&reader);
+	grpc_slice slice = grpc.byte_buffer_reader_readall(&reader);
 	struct error why = { 0 };
 	ProtobufCMessage *message =
 	    wire_pb_unpack(type, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice), &why);
-	grpc_slice_unref(slice);
-	grpc_byte_buffer_reader_destroy(&reader);
+	grpc.slice_unref(slice);
+	grpc.byte_buffer_reader_destroy(&reader);
 	if (message == NULL)
 		return error_set(err, why.code, "%s", why.text);
 	*ret = message;
@@ -49,17 +47,17 @@ rpc_message_unpack(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *ty
 static grpc_byte_buffer *
 buffer_of(grpc_slice *slices, size_t count)
 {
-	grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(slices, count);
+	grpc_byte_buffer *buffer = grpc.raw_byte_buffer_create(slices, count);
 
 	for (size_t i = 0; i < count; i++)
-		grpc_slice_unref(slices[i]);
+		grpc.slice_unref(slices[i]);
 	return buffer;
 }
 
 grpc_byte_buffer *
 rpc_message_pack(const ProtobufCMessage *message)
 {
-	grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
+	grpc_slice slice = grpc.slice_malloc(protobuf_c_message_get_packed_size(message));
 
 	protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
 	return buffer_of(&slice, 1);
@@ -84,7 +82,7 @@ rpc_message_pack_bytes(unsigned field, grpc_slice data)
 	size_t len = put_varint(head, (uint64_t)field << 3 | LENGTH_DELIMITED);
 
 	len += put_varint(head + len, GRPC_SLICE_LENGTH(data));
-	grpc_slice slices[] = { grpc_slice_from_copied_buffer((const char *)head, len), data };
+	grpc_slice slices[] = { grpc.slice_from_copied_buffer((const char *)head, len), data };
 	return buffer_of(slices, 2);
 }
 

@@ -20,8 +20,10 @@ RPC_TAKE(rpc_register)
 	char from_host[NODE_ADDRESS_SIZE];
 	struct node_record theirs, mine, *known;
 	size_t count;
-	int code = wire_pb_node(request->node, &theirs, err);
+	int code = rpc_check_room(call, err);
 
+	if (code == P2P_OK)
+		code = wire_pb_node(request->node, &theirs, err);
 	if (code != P2P_OK)
 		return code;
 	rpc_from_host(call, from_host);
@@ -78,13 +80,17 @@ struct listing {
 RPC_TAKE(rpc_list_peers)
 {
 	struct listing list = { 0 };
-	int code = service_peers(rpc_head(call)->service, &list.peers, &list.count);
+	int code = rpc_check_room(call, err);
 
 	(void)message;
+	if (code != P2P_OK)
+		return code;
+	code = service_peers(rpc_head(call)->service, &list.peers, &list.count);
 	if (code != P2P_OK)
 		return error_set(err, code, "%s", code_title(code));
 	struct listing *kept = mem_alloc(sizeof(*kept));
 	*kept = list;
+	rpc_keep(call, list.count * sizeof(*list.peers));
 	rpc_head(call)->state = kept;
 	return RPC_MORE;
 }

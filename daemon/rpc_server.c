@@ -59,13 +59,13 @@ number(const char *key, int value)
 static grpc_server *
 make_server(void)
 {
-	grpc_resource_quota *quota = grpc_resource_quota_create("p2pd");
+	grpc_resource_quota *quota = grpc.resource_quota_create("p2pd");
 
-	grpc_resource_quota_resize(quota, RPC_MEMORY_MAX);
+	grpc.resource_quota_resize(quota, RPC_MEMORY_MAX);
 	grpc_arg args[] = {
 		{ GRPC_ARG_POINTER,
 		  (char *)GRPC_ARG_RESOURCE_QUOTA,
-		  { .pointer = { quota, grpc_resource_quota_arg_vtable() } } },
+		  { .pointer = { quota, grpc.resource_quota_arg_vtable() } } },
 		number(GRPC_ARG_ALLOW_REUSEPORT, 0), /* two daemons would share a port, silently */
 		number(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RECEIVE_MAX),
 		number(GRPC_ARG_MAX_CONCURRENT_STREAMS, RPC_STREAMS_MAX),
@@ -79,8 +79,8 @@ make_server(void)
 		number(GRPC_ARG_HTTP2_MAX_PING_STRIKES, PING_STRIKES),
 	};
 	grpc_channel_args list = { sizeof(args) / sizeof(args[0]), args };
-	grpc_server *server = grpc_server_create(&list, NULL);
-	grpc_resource_quota_unref(quota);
+	grpc_server *server = grpc.server_create(&list, NULL);
+	grpc.resource_quota_unref(quota);
 	return server;
 }
 
@@ -124,8 +124,8 @@ bind_address(struct rpc_server *server, struct rpc_address *address, struct erro
 		return code;
 	snprintf(target, sizeof(target), "%s:%u", address->host, address->port);
 	grpc_server_credentials *insecure = rpc_credentials_server();
-	int port = grpc_server_add_http2_port(server->server, target, insecure);
-	grpc_server_credentials_release(insecure);
+	int port = grpc.server_add_http2_port(server->server, target, insecure);
+	grpc.server_credentials_release(insecure);
 	if (port <= 0)
 		return error_set(err, P2P_IO, "cannot listen on %s", address->text);
 	rpc_address_set_port(address, (uint16_t)port);
@@ -193,18 +193,18 @@ static void *
 poll_queue(void *arg)
 {
 	struct rpc_server *server = arg;
-	const gpr_timespec never = gpr_inf_future(GPR_CLOCK_REALTIME);
+	const gpr_timespec never = gpr.inf_future(GPR_CLOCK_REALTIME);
 
 	for (;;) {
-		grpc_event event = grpc_completion_queue_next(server->queue, never, NULL);
+		grpc_event event = grpc.completion_queue_next(server->queue, never, NULL);
 		if (event.type == GRPC_QUEUE_SHUTDOWN)
 			break;
-		struct rpc_tag *tag = event.tag;
-		rpc_step_fn step = atomic_load(&tag->step);
-		step(tag->owner, event.success);
+		atomic_fetch_add(&server->stuck.turns, 1);
+		rpc_tag_run(event.tag, event.success);
 	}
-	grpc_server_destroy(server->server);
-	grpc_completion_queue_destroy(server->queue);
+	rpc_stuck_stop(server);
+	grpc.server_destroy(server->server);
+	grpc.completion_queue_destroy(server->queue);
 	atomic_store(&server->is_down, true);
 	return NULL;
 }
@@ -233,7 +233,7 @@ void
 rpc_server_release(struct rpc_server *server)
 {
 	if (atomic_fetch_sub(&server->holds, 1) == 1)
-		grpc_completion_queue_shutdown(server->queue);
+		grpc.completion_queue_shutdown(server->queue);
 }
 
 static void
@@ -252,16 +252,17 @@ rpc_server_new(struct rpc *rpc, struct error *err)
 	server->service = rpc->service;
 	server->holds = 1;
 	rpc_tag_init(&server->stopped, on_stopped, server);
-	server->queue = grpc_completion_queue_create_for_next(NULL);
+	server->queue = grpc.completion_queue_create_for_next(NULL);
 	server->server = make_server();
-	grpc_server_register_completion_queue(server->server, server->queue, NULL);
+	grpc.server_register_completion_queue(server->server, server->queue, NULL);
 	rpc_calls_register(server);
 	if (listen_everywhere(server, err) != P2P_OK || start_poller(server, err) != P2P_OK) {
 		rpc_server_stop(server);
 		rpc_server_join(server);
 		return NULL;
 	}
-	grpc_server_start(server->server);
+	rpc_stuck_start(server);
+	grpc.server_start(server->server);
 	rpc_calls_expect(server);
 	return server;
 }
@@ -273,8 +274,8 @@ rpc_server_stop(struct rpc_server *server)
 	atomic_store(&server->is_stopping, true);
 	/* With nothing to wait for the poller would free the server under our hands. */
 	rpc_server_hold(server);
-	grpc_server_shutdown_and_notify(server->server, server->queue, &server->stopped);
-	grpc_server_cancel_all_calls(server->server);
+	grpc.server_shutdown_and_notify(server->server, server->queue, &server->stopped);
+	grpc.server_cancel_all_calls(server->server);
 	rpc_server_release(server);
 }
 

@@ -289,6 +289,42 @@ wire_pb_of_changes(const struct change_page *page)
 	return message;
 }
 
+P2p__V1__HaveRequest *
+wire_pb_of_question(const struct holding_question *question)
+{
+	P2p__V1__HaveRequest *message = mem_alloc(sizeof(*message));
+
+	p2p__v1__have_request__init(message);
+	message->content = wire_pb_of_content(&question->content);
+	message->since = question->since;
+	message->wait_ms = question->wait_ms;
+	message->peer = new_text(question->peer);
+	return message;
+}
+
+P2p__V1__HaveResponse *
+wire_pb_of_answer(const struct holding_answer *answer)
+{
+	P2p__V1__HaveResponse *message = mem_alloc(sizeof(*message));
+
+	p2p__v1__have_response__init(message);
+	message->complete = answer->is_whole;
+	message->full = answer->is_full;
+	message->next = answer->next;
+	message->bits.len = answer->bits_len;
+	message->bits.data = mem_copy(answer->bits, answer->bits_len, 1);
+	message->n_pieces = answer->piece_count;
+	message->pieces = mem_copy(answer->pieces, answer->piece_count, sizeof(uint64_t));
+	message->n_coming = answer->coming_count;
+	message->coming = mem_copy(answer->coming, answer->coming_count, sizeof(uint64_t));
+	message->n_peers = answer->peer_count;
+	if (answer->peer_count > 0)
+		message->peers = mem_zero(answer->peer_count, sizeof(char *));
+	for (size_t i = 0; i < answer->peer_count; i++)
+		message->peers[i] = new_text(answer->peers[i]);
+	return message;
+}
+
 P2p__V1__Event *
 wire_pb_of_event(const struct event *event, uint64_t run)
 {

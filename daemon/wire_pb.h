@@ -16,13 +16,14 @@
 #include "change.h"
 #include "error.h"
 #include "events.h"
+#include "holdings.h"
 #include "node.h"
 #include "peers.h"
 #include "p2p.pb-c.h"
 
 #define WIRE_PB_MAX	((8u << 20) + (64u << 10))	/* bytes of one message, either way */
 
-#define WIRE_PB_VALUES_MAX 65536	/* values of one message, those of its parts included */
+#define WIRE_PB_VALUES_MAX 65536	/* values of one message, those of its parts included, and each one of a packed field */
 
 /* Unpacks one message.  Refused with P2P_BAD_REQUEST, before anything is allocated, is what is malformed, has more than WIRE_PB_VALUES_MAX
  * values (a value of two bytes costs a hundred in memory), or a string that is not UTF-8 or holds a NUL; P2P_TOO_LARGE over
@@ -45,6 +46,10 @@ int	 wire_pb_changes(const P2p__V1__ChangesResponse *message, struct change_page
 /* Gives known: free(). */
 int	 wire_pb_registered(const P2p__V1__RegisterResponse *message, struct node_record *ret_theirs,
 	     struct node_record **ret_known, size_t *ret_count, struct error *err);
+int	 wire_pb_question(const P2p__V1__HaveRequest *message, struct holding_question *ret, struct error *err);
+/* Of a content of so many pieces, at merkle_piece_bytes().  Gives: holding_answer_fini(). */
+int	 wire_pb_answer(const P2p__V1__HaveResponse *message, uint64_t piece_count, struct holding_answer *ret,
+	     struct error *err);
 
 /* Encoders. */
 P2p__V1__Content	*wire_pb_of_content(const struct content_id *content);
@@ -54,6 +59,8 @@ P2p__V1__Peer		*wire_pb_of_peer(const struct peer_info *peer);
 P2p__V1__File		*wire_pb_of_found(const struct catalog_found *found);
 P2p__V1__ChangesResponse *wire_pb_of_changes(const struct change_page *page);
 P2p__V1__RegisterResponse *wire_pb_of_registered(const struct node_record *mine, const struct node_record *known, size_t count);
+P2p__V1__HaveRequest	*wire_pb_of_question(const struct holding_question *question);
+P2p__V1__HaveResponse	*wire_pb_of_answer(const struct holding_answer *answer);
 P2p__V1__Event		*wire_pb_of_event(const struct event *event, uint64_t run);
 
 #endif

@@ -221,3 +221,99 @@ wire_pb_changes(const P2p__V1__ChangesResponse *message, struct change_page **re
 		change_page_free(page);
 	return from.code;
 }
+
+/* --- what is held --- */
+
+/* `since` and `next` are not numbers to compute with, but what who told them understands. */
+
+int
+wire_pb_question(const P2p__V1__HaveRequest *message, struct holding_question *ret,
+		 struct error *err)
+{
+	struct fields from = { .err = err };
+	struct holding_question question = { .since = message->since,
+					     .wait_ms = message->wait_ms };
+
+	take_content(&from, message->content, &question.content);
+	if (question.wait_ms > HOLDINGS_WAIT_MAX_MS)
+		refuse(&from, "wait_ms", "at most 30,000");
+	if (message->peer[0] != '\0')
+		take_peer(&from, "peer", message->peer, question.peer);
+	if (from.code == P2P_OK)
+		*ret = question;
+	return from.code;
+}
+
+static void
+check_pieces(struct fields *from, const char *field, const uint64_t *pieces, size_t count,
+	     uint64_t piece_count)
+{
+	if (count > HOLDINGS_NEWS_MAX)
+		refuse(from, field, "at most 4,096");
+	for (size_t i = 0; from->code == P2P_OK && i < count; i++)
+		if (pieces[i] >= piece_count)
+			refuse(from, field, "pieces that the content has");
+}
+
+/* One bit for each piece, and no more, where there are to be any. */
+static void
+check_bits(struct fields *from, const P2p__V1__HaveResponse *message, uint64_t piece_count)
+{
+	const ProtobufCBinaryData *bits = &message->bits;
+	unsigned used = (unsigned)(piece_count % 8);
+
+	if (bits->len == 0 && (!message->full || message->complete))
+		return;
+	if (!message->full || bits->len != (piece_count + 7) / 8)
+		refuse(from, "bits", "one for each piece");
+	else if (used != 0 && (bits->data[bits->len - 1] & (0xff >> used)) != 0)
+		refuse(from, "bits", "none behind the last piece");
+}
+
+static void
+check_peers(struct fields *from, const P2p__V1__HaveResponse *message)
+{
+	char unused[PEER_ID_SIZE];
+
+	if (message->n_peers > (message->full ? HOLDINGS_FOLLOWERS_MAX : HOLDINGS_NEWS_MAX))
+		refuse(from, "peers", "not so many");
+	for (size_t i = 0; from->code == P2P_OK && i < message->n_peers; i++)
+		take_peer(from, "peers", message->peers[i], unused);
+}
+
+/* All of it was checked. */
+static void
+copy_answer(const P2p__V1__HaveResponse *message, struct holding_answer *ret)
+{
+	*ret = (struct holding_answer){
+		.next = message->next,
+		.is_whole = message->complete,
+		.is_full = message->full,
+		.bits_len = message->complete ? 0 : message->bits.len,
+		.piece_count = message->n_pieces,
+		.coming_count = message->n_coming,
+		.peer_count = message->n_peers,
+	};
+	ret->bits = mem_copy(message->bits.data, ret->bits_len, 1);
+	ret->pieces = mem_copy(message->pieces, ret->piece_count, sizeof(uint64_t));
+	ret->coming = mem_copy(message->coming, ret->coming_count, sizeof(uint64_t));
+	if (ret->peer_count > 0)
+		ret->peers = mem_zero(ret->peer_count, sizeof(*ret->peers));
+	for (size_t i = 0; i < ret->peer_count; i++)
+		memcpy(ret->peers[i], message->peers[i], PEER_ID_SIZE);
+}
+
+int
+wire_pb_answer(const P2p__V1__HaveResponse *message, uint64_t piece_count,
+	       struct holding_answer *ret, struct error *err)
+{
+	struct fields from = { .err = err };
+
+	check_bits(&from, message, piece_count);
+	check_pieces(&from, "pieces", message->pieces, message->n_pieces, piece_count);
+	check_pieces(&from, "coming", message->coming, message->n_coming, piece_count);
+	check_peers(&from, message);
+	if (from.code == P2P_OK)
+		copy_answer(message, ret);
+	return from.code;
+}

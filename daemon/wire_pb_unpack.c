@@ -4,9 +4,9 @@
  *
  * protobuf-c is careful with lengths and knows nothing of limits: it makes a struct for every
  * message of a repeated field, and two bytes on the wire are enough for one, so that eight
- * mebibytes of empty changes would be half a gibibyte in memory.  Nor does it check that strings
- * are UTF-8, and it ends them at a NUL that stands within, so that a name that was checked here
- * would not be the name that was sent.
+ * mebibytes of empty changes would be half a gibibyte in memory; and of a packed field one byte
+ * becomes eight.  Nor does it check that strings are UTF-8, and it ends them at a NUL that stands
+ * within, so that a name that was checked here would not be the name that was sent.
  *
  * So the bytes are walked once beforehand, beside the descriptor: values are counted, strings are
  * read.  The walk allocates nothing, and goes no deeper than the schema, in which no message
@@ -77,6 +77,27 @@ check_string(struct walk *walk, const char *field, const uint8_t *data, size_t l
 	return P2P_OK;
 }
 
+/* Each value ends with a byte whose highest bit is clear. */
+static unsigned
+count_packed(const uint8_t *data, size_t len)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < len; i++)
+		count += data[i] < 0x80;
+	return count;
+}
+
+static int
+count_values(struct walk *walk, unsigned count)
+{
+	walk->values += count;
+	if (walk->values > WIRE_PB_VALUES_MAX)
+		return error_set(walk->err, P2P_BAD_REQUEST, "the message has more than %d values",
+				 WIRE_PB_VALUES_MAX);
+	return P2P_OK;
+}
+
 static int walk_message(struct walk *walk, const ProtobufCMessageDescriptor *descriptor);
 
 /* The `len` bytes behind walk->at, which are a message. */
@@ -109,9 +130,12 @@ walk_bytes(struct walk *walk, const ProtobufCFieldDescriptor *field)
 
 	const uint8_t *data = walk->at;
 	walk->at += len;
-	if (field != NULL && field->type == PROTOBUF_C_TYPE_STRING)
+	if (field == NULL || field->type == PROTOBUF_C_TYPE_BYTES)
+		return P2P_OK;
+	if (field->type == PROTOBUF_C_TYPE_STRING)
 		return check_string(walk, field->name, data, (size_t)len);
-	return P2P_OK;
+	/* Of a packed field: all of them are of varints. */
+	return count_values(walk, count_packed(data, (size_t)len));
 }
 
 static int
@@ -145,9 +169,9 @@ walk_message(struct walk *walk, const ProtobufCMessageDescriptor *descriptor)
 
 		if (!take_varint(walk, &tag) || tag > UINT32_MAX || tag >> FIELD_SHIFT == 0)
 			return malformed(walk);
-		if (++walk->values > WIRE_PB_VALUES_MAX)
-			return error_set(walk->err, P2P_BAD_REQUEST,
-					 "the message has more than %d values", WIRE_PB_VALUES_MAX);
+		code = count_values(walk, 1);
+		if (code != P2P_OK)
+			return code;
 
 		const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(
 		    descriptor, (unsigned)(tag >> FIELD_SHIFT));

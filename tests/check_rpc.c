@@ -36,6 +36,13 @@
 #define WAIT_MS   10000
 #define FAR_BYTES (64u << 20)
 #define BLOCK     (64u << 10)
+#define LARGE     (4u << 20) /* bytes of a large answer */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED true /* its own memory would be measured */
+#else
+#define IS_SANITIZED false
+#endif
 
 /* --- what the methods of this file saw --- */
 
@@ -44,6 +51,8 @@ static struct {
 	atomic_uint steps;        /* that run at this moment; two of one call would be a fault */
 	atomic_uint last_takes;   /* take(NULL) of a client stream */
 	atomic_uint nexts;        /* of Feed */
+	atomic_uint large;        /* answers of Large, and calls of it that were refused: */
+	atomic_uint refused;
 	atomic_bool may_go;       /* lets Hold go on */
 	atomic_bool was_twice;
 	char host[NODE_ADDRESS_SIZE];
@@ -145,6 +154,23 @@ echo(struct rpc_call *call, const ProtobufCMessage *message, struct error *err)
 	if (!rpc_head(call)->method->waits)
 		rpc_from_host(call, seen.host);
 	reply_text(call, ((const text_message *)message)->id);
+	return RPC_END;
+}
+
+static int
+large(struct rpc_call *call, const ProtobufCMessage *message, struct error *err)
+{
+	int code = rpc_check_room(call, err);
+
+	(void)message;
+	atomic_fetch_add(code == P2P_OK ? &seen.large : &seen.refused, 1);
+	if (code != P2P_OK)
+		return code;
+	char *text = mem_alloc(LARGE + 1);
+	memset(text, 'x', LARGE);
+	text[LARGE] = '\0';
+	reply_text(call, text);
+	free(text);
 	return RPC_END;
 }
 
@@ -284,6 +310,7 @@ chat(struct rpc_call *call, const ProtobufCMessage *message, struct error *err)
 const struct rpc_method rpc_methods[] = {
 	{ "/t.T/Echo", "", RPC_UNARY, false, TEXT, echo, NULL, NULL },
 	{ "/t.T/EchoWaits", "", RPC_UNARY, true, TEXT, echo, NULL, NULL },
+	{ "/t.T/Large", "", RPC_UNARY, true, TEXT, large, NULL, NULL },
 	{ "/t.T/Fail", "", RPC_UNARY, false, TEXT, fail_always, NULL, NULL },
 	{ "/t.T/Hold", "", RPC_UNARY, true, TEXT, hold, NULL, free_state },
 	{ "/t.T/Feed", "", RPC_SERVER_STREAM, false, TEXT, feed, feed_next, free_state },
@@ -904,6 +931,179 @@ START_TEST(test_who_watches_health_hears_of_the_end)
 }
 END_TEST
 
+/* --- what may be under way at once --- */
+
+static void
+check_refused(struct rpc_kit *kit, const char *path, const char *why)
+{
+	struct rpc_kit_call call;
+	struct rpc_kit_status status;
+
+	open_text(&call, kit, path, "hello");
+	ck_assert_ptr_null(rpc_kit_read(&call, TEXT));
+	rpc_kit_finish(&call, &status);
+	check_status(&status, GRPC_STATUS_RESOURCE_EXHAUSTED, why);
+}
+
+/* A call that outlives whatever else the test does. */
+static void
+open_long(struct rpc_kit_call *call, struct rpc_kit *kit, const char *path)
+{
+	text_message message = P2P__V1__LEAVE_REQUEST__INIT;
+
+	rpc_kit_open(call, kit, path, 20 * WAIT_MS);
+	rpc_kit_send(call, &message.base);
+}
+
+static void
+cancel_all(struct rpc_kit_call *calls, size_t count)
+{
+	struct rpc_kit_status status;
+
+	for (size_t i = 0; i < count; i++) {
+		rpc_kit_cancel(&calls[i]);
+		rpc_kit_finish(&calls[i], &status);
+	}
+}
+
+static bool
+is_room_empty(void *arg)
+{
+	(void)arg;
+	return atomic_load(&face->room.calls) == 0 && atomic_load(&face->room.bytes) == 0;
+}
+
+START_TEST(test_calls_are_as_many_as_the_face_has_places)
+{
+	static const char why[] = "too-many: 2048 calls are under way, which is the most";
+	enum { KITS = RPC_CALLS_MAX / RPC_STREAMS_MAX };
+	struct rpc_kit kits[KITS], other;
+	struct rpc_kit_call *calls = mem_zero(RPC_CALLS_MAX, sizeof(*calls));
+	struct rpc_kit_status status;
+	unsigned all = RPC_CALLS_MAX;
+
+	start();
+	for (size_t i = 0; i < KITS; i++)
+		rpc_kit_connect(&kits[i], port);
+	rpc_kit_connect(&other, port);
+	for (size_t i = 0; i < RPC_CALLS_MAX; i++)
+		open_long(&calls[i], &kits[i % KITS], "/t.T/Sleep");
+	ck_assert(is_soon(one_begun, &all));
+	check_refused(&other, "/t.T/Echo", why);
+	check_refused(&other, "/t.T/EchoWaits", why);
+	check_refused(&other, "/t.T/Feed", why);
+	check_refused(&other, "/t.T/Sum", why);
+	check_refused(&other, "/t.T/ChatWaits", why);
+	check_refused(&other, "/t.T/Nothing", why);
+	ck_assert_int_eq(ask_health(&other, "", &status), 1);
+	ck_assert_uint_eq(atomic_load(&seen.begun), RPC_CALLS_MAX);
+	cancel_all(calls, RPC_CALLS_MAX);
+	ck_assert(is_soon(is_room_empty, NULL));
+	check_echo(&other, "/t.T/EchoWaits");
+	for (size_t i = 0; i < KITS; i++)
+		rpc_kit_close(&kits[i]);
+	rpc_kit_close(&other);
+	free(calls);
+	stop();
+}
+END_TEST
+
+static bool
+one_was_closed(void *arg)
+{
+	(void)arg;
+	return metrics_get(METRIC_RPC_CLOSED) >= 1;
+}
+
+static bool
+begun_or_closed(void *arg)
+{
+	return one_begun(arg) || one_was_closed(NULL);
+}
+
+START_TEST(test_who_takes_back_one_call_after_the_other_is_sent_away)
+{
+	struct rpc_kit kit, other;
+	struct rpc_kit_call calls[100];
+
+	start();
+	rpc_kit_connect(&kit, port);
+	rpc_kit_connect(&other, port);
+	check_echo(&other, "/t.T/Echo");
+	for (unsigned sent = 100; sent <= 1200; sent += 100) {
+		for (unsigned i = 0; i < 100; i++)
+			open_long(&calls[i], &kit, "/t.T/Sleep");
+		ck_assert(is_soon(begun_or_closed, &sent));
+		ck_assert(sent > 1000 || !one_was_closed(NULL));
+		cancel_all(calls, 100);
+	}
+	ck_assert(is_soon(one_was_closed, NULL));
+	check_echo(&other, "/t.T/Echo");
+	rpc_kit_close(&kit);
+	rpc_kit_close(&other);
+	stop();
+}
+END_TEST
+
+/* Bytes. */
+static size_t
+resident(void)
+{
+	char line[128];
+	size_t kib = 0;
+	FILE *status = fopen("/proc/self/status", "r");
+
+	while (fgets(line, sizeof(line), status) != NULL)
+		sscanf(line, "VmRSS: %zu", &kib);
+	fclose(status);
+	return kib << 10;
+}
+
+static bool
+all_larges_known(void *arg)
+{
+	return atomic_load(&seen.large) + atomic_load(&seen.refused) == *(unsigned *)arg;
+}
+
+START_TEST(test_answers_that_nobody_reads_are_held_within_bounds)
+{
+	static const char why[] = "too-many: 128 MiB of answers wait for clients to read them";
+	struct rpc_kit kit, other;
+	struct rpc_kit_call calls[RPC_STREAMS_MAX];
+	struct rpc_kit_status status;
+	text_message request = P2P__V1__LEAVE_REQUEST__INIT;
+	unsigned all = RPC_STREAMS_MAX, most = RPC_ANSWERS_MAX / LARGE;
+
+	start();
+	rpc_kit_connect(&kit, port);
+	rpc_kit_connect(&other, port);
+	check_echo(&other, "/t.T/Echo");
+	size_t before = resident();
+	for (size_t i = 0; i < RPC_STREAMS_MAX; i++)
+		open_long(&calls[i], &kit, "/t.T/Large");
+	ck_assert(is_soon(all_larges_known, &all));
+	/* Four threads run steps: two, and two that the pool keeps for what is wanted soon. */
+	ck_assert_uint_ge(atomic_load(&seen.large), most);
+	ck_assert_uint_le(atomic_load(&seen.large), most + 4);
+	if (!IS_SANITIZED)
+		ck_assert_uint_lt(resident() - before, RPC_ANSWERS_MAX + (64u << 20));
+	check_refused(&other, "/t.T/Large", why);
+	check_echo(&other, "/t.T/Echo");
+	read_feed(&other, "/t.T/FeedWaits");
+	ck_assert_int_eq(ask_health(&other, "", &status), 1);
+	cancel_all(calls, RPC_STREAMS_MAX);
+	ck_assert(is_soon(is_room_empty, NULL));
+	ProtobufCMessage *answer =
+	    rpc_kit_unary(&other, "/t.T/Large", &request.base, TEXT, 0, &status);
+	ck_assert_uint_eq(strlen(((text_message *)answer)->id), LARGE);
+	protobuf_c_message_free_unpacked(answer, NULL);
+	ck_assert(is_soon(is_room_empty, NULL));
+	rpc_kit_close(&kit);
+	rpc_kit_close(&other);
+	stop();
+}
+END_TEST
+
 /* --- up and down --- */
 
 START_TEST(test_the_way_down_is_clean_with_calls_in_every_state)
@@ -1173,7 +1373,7 @@ is_out_of_descriptors(void *arg)
 	*looks = fd < 0 ? *looks + 1 : 0;
 	if (fd >= 0)
 		close(fd);
-	return *looks == 50;
+	return *looks == 10;
 }
 
 START_TEST(test_it_serves_again_after_descriptors_ran_out)
@@ -1324,6 +1524,9 @@ suite(void)
 	tcase_add_test(calls, test_both_sides_may_talk);
 	tcase_add_test(calls, test_calls_that_are_cancelled_leave_nothing);
 	tcase_add_test(calls, test_health_knows_the_services);
+	tcase_add_test(calls, test_calls_are_as_many_as_the_face_has_places);
+	tcase_add_test(calls, test_who_takes_back_one_call_after_the_other_is_sent_away);
+	tcase_add_test(calls, test_answers_that_nobody_reads_are_held_within_bounds);
 	suite_add_tcase(s, calls);
 
 	tcase_set_timeout(lives, 300);

@@ -31,6 +31,7 @@
 #define ID      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define WAIT_MS 20000 /* for anything at all */
 #define MIB     (1u << 20)
+#define HAVE    "/p2p.v1.Files/Have"
 
 /* What came of one request. */
 struct outcome {
@@ -41,6 +42,7 @@ struct outcome {
 	size_t known_count, layer_count;
 	uint32_t round_trip_us;
 	struct change_page *page;
+	struct holding_answer held;
 	uint64_t offset; /* of what is fed */
 	char fed[64];    /* the first bytes */
 	size_t fed_len;
@@ -117,6 +119,15 @@ on_layer(void *arg, int code, const struct error *err, const struct digest *laye
 	on_done(arg, code, err);
 }
 
+static void
+on_have(void *arg, int code, const struct error *err, struct holding_answer *answer)
+{
+	ck_assert((answer != NULL) == (code == P2P_OK));
+	if (answer != NULL)
+		((struct outcome *)arg)->held = *answer;
+	on_done(arg, code, err);
+}
+
 static int
 feed(void *arg, const void *data, size_t len, struct error *err)
 {
@@ -150,6 +161,8 @@ struct stage {
 	size_t request_len;
 	/* What it answers. */
 	struct rpc_fake_reply reply;
+	bool holds_have; /* and nothing to Have */
+	unsigned said;   /* times that it did */
 };
 
 static const struct rpc_client_limits short_limits = {
@@ -168,8 +181,10 @@ say(void *arg, const char *method, const void *request, size_t len, struct rpc_f
 	memcpy(stage->request, request, stage->request_len);
 	*reply = stage->reply;
 	reply->count = 0;
+	reply->hold |= stage->holds_have && strcmp(method, HAVE) == 0;
 	for (size_t i = 0; i < stage->reply.count; i++)
 		rpc_fake_add(reply, stage->reply.messages[i], stage->reply.lens[i]);
+	stage->said++;
 	pthread_mutex_unlock(&stage->mu);
 }
 
@@ -222,6 +237,7 @@ stage_again(struct stage *stage)
 {
 	stage_sync(stage);
 	change_page_free(stage->outcome.page);
+	holding_answer_fini(&stage->outcome.held);
 	memset(&stage->outcome, 0, sizeof(stage->outcome));
 }
 
@@ -494,6 +510,190 @@ START_TEST(test_a_layer_has_exactly_its_nodes_and_pieces)
 	layer_once(&stage, MERKLE_PIECE_MIN, 0, P2P_BAD_ANSWER);
 	layer_once(&stage, 2 * MERKLE_PIECE_MIN, 96, P2P_BAD_ANSWER);
 	stage_close(&stage);
+}
+END_TEST
+
+/* What is held of three pieces. */
+static struct transport_request *
+start_have(struct stage *stage, uint32_t wait_ms, struct outcome *outcome)
+{
+	struct holding_question question = {
+		.content = content(3 * MERKLE_PIECE_MIN), .since = 5, .wait_ms = wait_ms, .peer = ID
+	};
+
+	stage_sync(stage);
+	return stage->client->ops->have(stage->client, stage->address, &question, on_have, outcome);
+}
+
+static void
+have_once(struct stage *stage, const P2p__V1__HaveResponse *answer, int code)
+{
+	stage_again(stage);
+	stage_reply_clear(stage);
+	add(&stage->reply, &answer->base);
+	start_have(stage, 0, &stage->outcome);
+	expect(stage, code);
+}
+
+START_TEST(test_what_is_held_is_asked_for_and_told)
+{
+	P2p__V1__HaveResponse answer = P2P__V1__HAVE_RESPONSE__INIT;
+	char *peers[] = { (char *)ID };
+	uint64_t pieces[] = { 2, 0 };
+	uint8_t bits[] = { 0xa0 };
+	struct stage stage;
+
+	stage_open(&stage);
+	answer.next = 9;
+	answer.peers = peers;
+	answer.n_peers = 1;
+	answer.pieces = pieces;
+	answer.n_pieces = 2;
+	have_once(&stage, &answer, P2P_OK);
+	ck_assert_uint_eq(stage.outcome.held.next, 9);
+	ck_assert_uint_eq(stage.outcome.held.piece_count, 2);
+	ck_assert_uint_eq(stage.outcome.held.pieces[0], 2);
+	ck_assert_str_eq(stage.outcome.held.peers[0], ID);
+	ck_assert_str_eq(stage.method, HAVE);
+	P2p__V1__HaveRequest *asked =
+	    p2p__v1__have_request__unpack(NULL, stage.request_len, (const uint8_t *)stage.request);
+	ck_assert_uint_eq(asked->content->size, 3 * MERKLE_PIECE_MIN);
+	ck_assert_uint_eq(asked->since, 5);
+	ck_assert_uint_eq(asked->wait_ms, 0);
+	ck_assert_str_eq(asked->peer, ID);
+	p2p__v1__have_request__free_unpacked(asked, NULL);
+
+	answer.n_pieces = 0;
+	answer.full = true;
+	answer.bits = (ProtobufCBinaryData){ 1, bits };
+	have_once(&stage, &answer, P2P_OK);
+	ck_assert(stage.outcome.held.is_full && stage.outcome.held.bits[0] == 0xa0);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_held_pieces_that_cannot_be_are_a_bad_answer)
+{
+	P2p__V1__HaveResponse answer = P2P__V1__HAVE_RESPONSE__INIT;
+	char *peers[HOLDINGS_NEWS_MAX + 1];
+	uint64_t pieces[] = { 3 };
+	uint8_t bits[] = { 0xa0, 0 };
+	struct stage stage;
+
+	stage_open(&stage);
+	answer.pieces = pieces;
+	answer.n_pieces = 1;
+	have_once(&stage, &answer, P2P_BAD_ANSWER);
+	answer.n_pieces = 0;
+	answer.full = true;
+	have_once(&stage, &answer, P2P_BAD_ANSWER);
+	answer.bits = (ProtobufCBinaryData){ 2, bits };
+	have_once(&stage, &answer, P2P_BAD_ANSWER);
+	bits[0] = 0xb0;
+	answer.bits.len = 1;
+	have_once(&stage, &answer, P2P_BAD_ANSWER);
+	for (size_t i = 0; i <= HOLDINGS_NEWS_MAX; i++)
+		peers[i] = (char *)ID;
+	bits[0] = 0xa0;
+	answer.peers = peers;
+	answer.n_peers = HOLDINGS_FOLLOWERS_MAX;
+	have_once(&stage, &answer, P2P_OK);
+	answer.n_peers++;
+	have_once(&stage, &answer, P2P_BAD_ANSWER);
+	answer = (P2p__V1__HaveResponse)P2P__V1__HAVE_RESPONSE__INIT;
+	answer.peers = peers;
+	answer.n_peers = HOLDINGS_NEWS_MAX + 1;
+	have_once(&stage, &answer, P2P_BAD_ANSWER);
+	/* More bytes than it could be, and a flood of numbers. */
+	uint8_t *flood = mem_zero(1, MIB);
+	answer = (P2p__V1__HaveResponse)P2P__V1__HAVE_RESPONSE__INIT;
+	answer.bits = (ProtobufCBinaryData){ MIB, flood };
+	have_once(&stage, &answer, P2P_BAD_ANSWER);
+	free(flood);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_an_answer_may_wait_as_long_as_it_was_told_and_no_longer)
+{
+	struct stage stage;
+
+	stage_open(&stage);
+	for (int is_late = 0; is_late < 2; is_late++) {
+		uint64_t begin_ms = clock_ms();
+
+		stage_again(&stage);
+		stage_reply_clear(&stage);
+		rpc_fake_add(&stage.reply, "", 0);
+		stage.reply.pause_ms = (int)short_limits.answer_ms + 200;
+		stage.reply.hold = is_late;
+		start_have(&stage, 1000, &stage.outcome);
+		expect(&stage, is_late ? P2P_TIMEOUT : P2P_OK);
+		ck_assert_uint_ge(clock_ms() - begin_ms, is_late ? short_limits.answer_ms + 950
+								 : short_limits.answer_ms + 150);
+	}
+	stage_close(&stage);
+}
+END_TEST
+
+#define WAITING 300
+
+/* Turns until the fake has heard so many calls. */
+static void
+wait_said(struct stage *stage, unsigned count)
+{
+	uint64_t until_ms = clock_ms() + WAIT_MS;
+
+	for (unsigned said = 0; said < count;) {
+		ck_assert_uint_lt(clock_ms(), until_ms);
+		loop_turn(stage->loop, 10);
+		pthread_mutex_lock(&stage->mu);
+		said = stage->said;
+		pthread_mutex_unlock(&stage->mu);
+	}
+}
+
+/* Turns until so many of them have not ended. */
+static void
+wait_live(struct stage *stage, unsigned count)
+{
+	uint64_t until_ms = clock_ms() + WAIT_MS;
+
+	while (rpc_fake_live(stage->fake) != count && clock_ms() < until_ms)
+		loop_turn(stage->loop, 10);
+	ck_assert_uint_eq(rpc_fake_live(stage->fake), count);
+}
+
+START_TEST(test_questions_that_wait_hold_up_no_other_request)
+{
+	static struct outcome outcomes[WAITING];
+	struct transport_request *requests[WAITING];
+	struct stage stage;
+
+	stage_open(&stage);
+	stage.holds_have = true;
+	for (int i = 0; i < WAITING; i++)
+		requests[i] = start_have(&stage, HOLDINGS_WAIT_MAX_MS, &outcomes[i]);
+	wait_said(&stage, WAITING);
+	rpc_fake_add(&stage.reply, "", 0);
+	start_notify(&stage);
+	expect(&stage, P2P_OK);
+	stage_reply_clear(&stage);
+	add_file(&stage.reply, 16);
+	add_text(&stage.reply, "45678901");
+	expect_read(&stage, P2P_OK, 8);
+	for (int i = 0; i < WAITING; i += 2)
+		stage.client->ops->cancel(requests[i]);
+	for (int i = 0; i < WAITING; i += 2) {
+		wait_for(&stage, &outcomes[i]);
+		ck_assert_int_eq(outcomes[i].code, P2P_CANCELLED);
+	}
+	wait_live(&stage, WAITING / 2);
+	stage_close(&stage);
+	for (int i = 1; i < WAITING; i += 2) {
+		ck_assert(outcomes[i].is_done);
+		ck_assert_int_eq(outcomes[i].code, P2P_SHUTTING_DOWN);
+	}
 }
 END_TEST
 
@@ -1402,6 +1602,10 @@ main(void)
 	tcase_add_test(tcase, test_a_notice_and_a_good_bye_arrive);
 	tcase_add_test(tcase, test_a_pull_gives_the_page);
 	tcase_add_test(tcase, test_a_layer_has_exactly_its_nodes_and_pieces);
+	tcase_add_test(tcase, test_what_is_held_is_asked_for_and_told);
+	tcase_add_test(tcase, test_held_pieces_that_cannot_be_are_a_bad_answer);
+	tcase_add_test(tcase, test_an_answer_may_wait_as_long_as_it_was_told_and_no_longer);
+	tcase_add_test(tcase, test_questions_that_wait_hold_up_no_other_request);
 	tcase_add_test(tcase, test_small_answers_that_make_no_sense);
 	tcase_add_test(tcase, test_a_status_becomes_its_code_but_not_one_of_our_own);
 	tcase_add_test(tcase, test_an_answer_that_does_not_come_is_a_timeout);

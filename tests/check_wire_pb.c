@@ -66,6 +66,48 @@ sample_page(void)
 	return page;
 }
 
+/* Of ten pieces. */
+#define PIECES 10
+
+static struct holding_question
+sample_question(void)
+{
+	struct holding_question question = { .content = sample_content(),
+					     .since = UINT64_MAX,
+					     .wait_ms = HOLDINGS_WAIT_MAX_MS };
+
+	strcpy(question.peer, PEER);
+	return question;
+}
+
+static struct holding_answer
+sample_news(void)
+{
+	static uint64_t pieces[] = { 9, 0, 3 }, coming[] = { 5 };
+	static char peers[2][PEER_ID_SIZE] = { PEER, OTHER };
+
+	return (struct holding_answer){ .next = 7,
+					.pieces = pieces,
+					.piece_count = 3,
+					.coming = coming,
+					.coming_count = 1,
+					.peers = peers,
+					.peer_count = 2 };
+}
+
+static struct holding_answer
+sample_full(void)
+{
+	static unsigned char bits[] = { 0xa5, 0x40 };
+	struct holding_answer answer = sample_news();
+
+	answer.is_full = true;
+	answer.bits = bits;
+	answer.bits_len = sizeof(bits);
+	answer.piece_count = answer.coming_count = 0;
+	return answer;
+}
+
 /* --- there and back --- */
 
 /* Packs `message`, frees it, and unpacks it again. */
@@ -235,6 +277,113 @@ START_TEST(test_the_largest_layer_fits_into_a_message)
 	message = travel(message);
 	ck_assert_uint_eq(message->nodes.len, (size_t)MERKLE_LAYER_MAX * DIGEST_BYTES);
 	drop(message);
+}
+END_TEST
+
+START_TEST(test_a_question_what_is_held_comes_back)
+{
+	struct holding_question question = sample_question(), back;
+	P2p__V1__HaveRequest *message = travel(wire_pb_of_question(&question));
+
+	ck_assert_int_eq(wire_pb_question(message, &back, NULL), P2P_OK);
+	ck_assert(content_equal(&back.content, &question.content));
+	ck_assert(back.since == UINT64_MAX && back.wait_ms == HOLDINGS_WAIT_MAX_MS);
+	ck_assert_str_eq(back.peer, PEER);
+	drop(message);
+	question = (struct holding_question){ .content = sample_content() };
+	message = travel(wire_pb_of_question(&question));
+	ck_assert_int_eq(wire_pb_question(message, &back, NULL), P2P_OK);
+	ck_assert(back.since == 0 && back.wait_ms == 0 && back.peer[0] == '\0');
+	drop(message);
+}
+END_TEST
+
+/* What comes back of an answer of PIECES pieces: fini. */
+static struct holding_answer
+travel_answer(const struct holding_answer *answer)
+{
+	P2p__V1__HaveResponse *message = travel(wire_pb_of_answer(answer));
+	struct holding_answer back;
+
+	ck_assert_int_eq(wire_pb_answer(message, PIECES, &back, NULL), P2P_OK);
+	drop(message);
+	ck_assert_uint_eq(back.next, answer->next);
+	ck_assert(back.is_whole == answer->is_whole && back.is_full == answer->is_full);
+	return back;
+}
+
+START_TEST(test_what_is_held_comes_back_as_bits_as_news_or_as_all)
+{
+	struct holding_answer full = sample_full(), news = sample_news();
+	struct holding_answer all = { .is_whole = true, .is_full = true, .next = UINT64_MAX };
+	struct holding_answer nothing = { 0 }, back = travel_answer(&full);
+
+	ck_assert_uint_eq(back.bits_len, 2);
+	ck_assert_mem_eq(back.bits, full.bits, 2);
+	ck_assert_uint_eq(back.peer_count, 2);
+	ck_assert_str_eq(back.peers[1], OTHER);
+	holding_answer_fini(&back);
+	back = travel_answer(&news);
+	ck_assert_ptr_null(back.bits);
+	ck_assert_uint_eq(back.piece_count, 3);
+	ck_assert_mem_eq(back.pieces, news.pieces, 3 * sizeof(uint64_t));
+	ck_assert_uint_eq(back.coming_count, 1);
+	ck_assert_uint_eq(back.coming[0], 5);
+	holding_answer_fini(&back);
+	back = travel_answer(&all);
+	ck_assert(back.bits_len == 0 && back.peer_count == 0);
+	holding_answer_fini(&back);
+	back = travel_answer(&nothing);
+	ck_assert(back.bits == NULL && back.pieces == NULL && back.peers == NULL);
+	holding_answer_fini(&back);
+}
+END_TEST
+
+START_TEST(test_as_much_as_an_answer_may_tell_comes_back)
+{
+	struct holding_answer full = { .is_full = true, .bits_len = MERKLE_LAYER_MAX / 8 };
+	struct holding_answer news = { .piece_count = HOLDINGS_NEWS_MAX,
+				       .coming_count = HOLDINGS_NEWS_MAX,
+				       .peer_count = HOLDINGS_NEWS_MAX };
+	struct holding_answer back;
+
+	full.bits = mem_zero(1, full.bits_len);
+	full.bits[full.bits_len - 1] = 1;
+	P2p__V1__HaveResponse *message = travel(wire_pb_of_answer(&full));
+	ck_assert_int_eq(wire_pb_answer(message, MERKLE_LAYER_MAX, &back, NULL), P2P_OK);
+	ck_assert_mem_eq(back.bits, full.bits, full.bits_len);
+	drop(message);
+	holding_answer_fini(&back);
+	holding_answer_fini(&full);
+	news.pieces = mem_zero(HOLDINGS_NEWS_MAX, sizeof(uint64_t));
+	news.coming = mem_zero(HOLDINGS_NEWS_MAX, sizeof(uint64_t));
+	news.peers = mem_zero(HOLDINGS_NEWS_MAX, sizeof(*news.peers));
+	for (size_t i = 0; i < HOLDINGS_NEWS_MAX; i++) {
+		news.pieces[i] = MERKLE_LAYER_MAX - 1 - i;
+		strcpy(news.peers[i], PEER);
+	}
+	message = travel(wire_pb_of_answer(&news));
+	ck_assert_int_eq(wire_pb_answer(message, MERKLE_LAYER_MAX, &back, NULL), P2P_OK);
+	ck_assert_mem_eq(back.pieces, news.pieces, HOLDINGS_NEWS_MAX * sizeof(uint64_t));
+	ck_assert_str_eq(back.peers[HOLDINGS_NEWS_MAX - 1], PEER);
+	drop(message);
+	holding_answer_fini(&back);
+	holding_answer_fini(&news);
+}
+END_TEST
+
+START_TEST(test_who_tells_only_that_all_is_here_is_understood)
+{
+	/* What was told before there were pieces. */
+	struct error err;
+	struct holding_answer back;
+	P2p__V1__HaveResponse *message = (P2p__V1__HaveResponse *)wire_pb_unpack(
+	    &p2p__v1__have_response__descriptor, "\x08\x01", 2, &err);
+
+	ck_assert_int_eq(wire_pb_answer(message, PIECES, &back, NULL), P2P_OK);
+	ck_assert(back.is_whole && back.next == 0 && back.peer_count == 0);
+	drop(message);
+	holding_answer_fini(&back);
 }
 END_TEST
 
@@ -559,6 +708,72 @@ START_TEST(test_pages_that_make_no_sense_are_refused)
 }
 END_TEST
 
+#define refuse_question(field, change)                                        \
+	do {                                                                  \
+		struct holding_question question = sample_question(), back;   \
+		P2p__V1__HaveRequest *whole = wire_pb_of_question(&question); \
+		P2p__V1__HaveRequest it = *whole;                             \
+		back.since = 99;                                              \
+		change;                                                       \
+		ck_assert_refused(wire_pb_question(&it, &back, &err), field); \
+		ck_assert_uint_eq(back.since, 99);                            \
+		drop(whole);                                                  \
+	} while (0)
+
+START_TEST(test_questions_that_make_no_sense_are_refused)
+{
+	P2p__V1__Content content = P2P__V1__CONTENT__INIT;
+
+	refuse_question("content", it.content = NULL);
+	refuse_question("root", it.content = &content);
+	refuse_question("wait_ms", it.wait_ms = HOLDINGS_WAIT_MAX_MS + 1);
+	refuse_question("wait_ms", it.wait_ms = UINT32_MAX);
+	refuse_question("peer", it.peer = (char *)"a");
+	refuse_question("peer", it.peer = (char *)PEER "a");
+}
+END_TEST
+
+/* Refuses a sample answer after one change of its message. */
+#define refuse_answer(sample, field, change)                                        \
+	do {                                                                        \
+		struct holding_answer answer = sample(), back = { .next = 99 };     \
+		P2p__V1__HaveResponse *whole = wire_pb_of_answer(&answer);          \
+		P2p__V1__HaveResponse it = *whole;                                  \
+		change;                                                             \
+		ck_assert_refused(wire_pb_answer(&it, PIECES, &back, &err), field); \
+		ck_assert(back.next == 99 && back.peers == NULL);                   \
+		drop(whole);                                                        \
+	} while (0)
+
+START_TEST(test_answers_about_pieces_that_make_no_sense_are_refused)
+{
+	uint64_t many[HOLDINGS_NEWS_MAX + 1] = { 0 }, beyond[] = { 0, PIECES };
+	char *peers[HOLDINGS_NEWS_MAX + 1];
+	unsigned char behind[] = { 0xa5, 0x60 };
+
+	for (size_t i = 0; i <= HOLDINGS_NEWS_MAX; i++)
+		peers[i] = (char *)PEER;
+	refuse_answer(sample_full, "bits", it.bits.len = 1);
+	refuse_answer(sample_full, "bits", it.bits.len = 0);
+	refuse_answer(sample_full, "bits", it.full = false);
+	refuse_answer(sample_full, "bits", (it.full = false, it.complete = true));
+	refuse_answer(sample_full, "bits", (it.complete = true, it.bits.len = 1));
+	refuse_answer(sample_full, "bits", it.bits.data = behind);
+	refuse_answer(sample_full, "peers",
+		      (it.peers = peers, it.n_peers = HOLDINGS_FOLLOWERS_MAX + 1));
+	refuse_answer(sample_news, "peers", (it.peers = peers, it.n_peers = HOLDINGS_NEWS_MAX + 1));
+	refuse_answer(sample_news, "peers", (peers[1] = (char *)"", it.peers = peers));
+	refuse_answer(sample_news, "pieces",
+		      (it.pieces = many, it.n_pieces = HOLDINGS_NEWS_MAX + 1));
+	refuse_answer(sample_news, "pieces", (it.pieces = beyond, it.n_pieces = 2));
+	refuse_answer(sample_news, "coming",
+		      (it.coming = many, it.n_coming = HOLDINGS_NEWS_MAX + 1));
+	refuse_answer(sample_news, "coming", (it.coming = beyond, it.n_coming = 2));
+	many[0] = UINT64_MAX;
+	refuse_answer(sample_news, "pieces", (it.pieces = many, it.n_pieces = 1));
+}
+END_TEST
+
 /* --- hostile bytes --- */
 
 #define refuse_bytes(descriptor, bytes, word)                                                      \
@@ -675,6 +890,36 @@ START_TEST(test_values_are_counted_through_all_parts_of_a_message)
 }
 END_TEST
 
+/* Packed numbers of one byte each, so many; is_taken says what is to come of them. */
+static void
+try_packed(size_t count, bool is_taken)
+{
+	unsigned char *data = mem_zero(1, count + 4);
+	struct error err = { 0 };
+
+	ck_assert_uint_lt(count, 1 << 21);
+	data[0] = 5 << 3 | 2; /* HaveResponse.pieces */
+	data[1] = (unsigned char)(0x80 | (count & 0x7f));
+	data[2] = (unsigned char)(0x80 | (count >> 7 & 0x7f));
+	data[3] = (unsigned char)(count >> 14);
+	ProtobufCMessage *message =
+	    wire_pb_unpack(&p2p__v1__have_response__descriptor, data, count + 4, &err);
+	ck_assert_msg((message != NULL) == is_taken, "%zu: %s", count, err.text);
+	if (!is_taken)
+		ck_assert_ptr_nonnull(strstr(err.text, "values"));
+	else
+		drop(message);
+	free(data);
+}
+
+START_TEST(test_each_value_of_a_packed_field_is_counted)
+{
+	try_packed(WIRE_PB_VALUES_MAX - 1, true);
+	try_packed(WIRE_PB_VALUES_MAX, false);
+	try_packed((1 << 21) - 1, false);
+}
+END_TEST
+
 START_TEST(test_a_message_over_the_limit_is_refused_unread)
 {
 	struct error err;
@@ -710,6 +955,8 @@ read_all(const ProtobufCMessage *message)
 {
 	struct node_record node, *known;
 	struct change_page *page;
+	struct holding_question question;
+	struct holding_answer answer;
 	size_t count;
 
 	if (message->descriptor == &p2p__v1__register_response__descriptor) {
@@ -719,6 +966,11 @@ read_all(const ProtobufCMessage *message)
 	} else if (message->descriptor == &p2p__v1__changes_response__descriptor) {
 		if (wire_pb_changes((const void *)message, &page, NULL) == P2P_OK)
 			change_page_free(page);
+	} else if (message->descriptor == &p2p__v1__have_request__descriptor) {
+		wire_pb_question((const void *)message, &question, NULL);
+	} else if (message->descriptor == &p2p__v1__have_response__descriptor) {
+		if (wire_pb_answer((const void *)message, PIECES, &answer, NULL) == P2P_OK)
+			holding_answer_fini(&answer);
 	}
 }
 
@@ -761,6 +1013,11 @@ START_TEST(test_messages_cut_or_bent_at_every_byte_do_no_harm)
 	harm(&wire_pb_of_registered(&node, &node, 1)->base);
 	harm(&wire_pb_of_changes(page)->base);
 	change_page_free(page);
+	struct holding_question question = sample_question();
+	struct holding_answer full = sample_full(), news = sample_news();
+	harm(&wire_pb_of_question(&question)->base);
+	harm(&wire_pb_of_answer(&full)->base);
+	harm(&wire_pb_of_answer(&news)->base);
 }
 END_TEST
 
@@ -778,6 +1035,10 @@ suite(void)
 	tcase_add_test(tcase, test_a_page_of_changes_comes_back_to_the_nanosecond);
 	tcase_add_test(tcase, test_a_full_page_of_long_names_fits_into_a_message);
 	tcase_add_test(tcase, test_the_largest_layer_fits_into_a_message);
+	tcase_add_test(tcase, test_a_question_what_is_held_comes_back);
+	tcase_add_test(tcase, test_what_is_held_comes_back_as_bits_as_news_or_as_all);
+	tcase_add_test(tcase, test_as_much_as_an_answer_may_tell_comes_back);
+	tcase_add_test(tcase, test_who_tells_only_that_all_is_here_is_understood);
 	tcase_add_test(tcase, test_a_peer_is_told_with_its_state);
 	tcase_add_test(tcase, test_a_found_file_is_told_with_all_its_holders);
 	tcase_add_test(tcase, test_an_event_is_told_with_its_id_and_repaired_text);
@@ -790,9 +1051,12 @@ suite(void)
 	tcase_add_test(tcase, test_a_bad_answer_to_a_registration_is_refused_as_a_whole);
 	tcase_add_test(tcase, test_notices_that_make_no_sense_are_refused);
 	tcase_add_test(tcase, test_pages_that_make_no_sense_are_refused);
+	tcase_add_test(tcase, test_questions_that_make_no_sense_are_refused);
+	tcase_add_test(tcase, test_answers_about_pieces_that_make_no_sense_are_refused);
 	tcase_add_test(tcase, test_malformed_bytes_are_refused);
 	tcase_add_test(tcase, test_a_flood_of_empty_values_is_refused_before_it_costs_memory);
 	tcase_add_test(tcase, test_values_are_counted_through_all_parts_of_a_message);
+	tcase_add_test(tcase, test_each_value_of_a_packed_field_is_counted);
 	tcase_add_test(tcase, test_a_message_over_the_limit_is_refused_unread);
 	tcase_add_test(tcase, test_unknown_fields_and_unknown_enum_values_pass_the_unpacking);
 	tcase_add_test(tcase, test_messages_cut_or_bent_at_every_byte_do_no_harm);

@@ -455,11 +455,36 @@ def _():
     refused(Status.NOT_FOUND, "not-found", a.files.Layer, pb.LayerRequest(content=content_of(b"other")), timeout=LIMIT)
 
 
+def have(by=a, content=BIG, **request):
+    """An answer that may take a while."""
+    return by.files.Have.future(pb.HaveRequest(content=content_of(content), **request), timeout=LIMIT)
+
+
+def follower(name):
+    return base64.b32encode(sha(name)).decode().rstrip("=").lower()
+
+
 @check("Have: all of a content, or not")
 def _():
-    same(a.files.Have(pb.HaveRequest(content=content_of(BIG)), timeout=LIMIT).complete, True)
-    refused(Status.NOT_FOUND, "not-found", b.files.Have, pb.HaveRequest(content=content_of(BIG)), timeout=LIMIT)
+    answer = have().result()
+    same((answer.complete, answer.bits, list(answer.pieces)), (True, b"", []))
+    same(have(content=b"").result().complete, True)
+    refused(Status.NOT_FOUND, "not-found", have(b).result)
     refused(Status.INVALID_ARGUMENT, "bad-request", a.files.Have, pb.HaveRequest(), timeout=LIMIT)
+    refused(Status.INVALID_ARGUMENT, "bad-request", have(wait_ms=30001).result)
+    refused(Status.INVALID_ARGUMENT, "bad-request", have(peer="x").result)
+
+
+@check("Have waits for news, until its time is over, and tells of who else follows")
+def _():
+    first = have(peer=follower(b"one")).result()
+    same((first.full, first.complete, first.next > 0), (True, True, True))
+    begin_s = time.monotonic()
+    answer = have(peer=follower(b"one"), since=first.next, wait_ms=500).result()
+    same((answer.full, answer.complete, list(answer.peers), time.monotonic() - begin_s >= 0.49), (False, True, [], True))
+    call = have(peer=follower(b"one"), since=answer.next, wait_ms=30000)
+    have(peer=follower(b"two")).result()
+    same(list(call.result().peers), [follower(b"two")])
 
 
 @check("Changes: following them makes the catalog")
@@ -674,6 +699,16 @@ def cancelled_stream(peer, after):
     stream.cancel()
 
 
+def cancelled_have():
+    """Those that wait, and some that still ask."""
+    begun = have(peer=ME).result()
+    calls = [have(peer=ME, since=begun.next, wait_ms=30000) for _ in range(50)]
+    stat(a, "big.bin")
+    calls += [have(peer=ME, since=begun.next, wait_ms=30000) for _ in range(5)]
+    for call in calls:
+        call.cancel()
+
+
 def cancelled_upload(sent):
     """After the header and so many bytes; they may still be on their way."""
     feed, call = begin("cancelled.bin", BIG[:sent])
@@ -694,6 +729,7 @@ def cancelled_watch():
 
 STAGES = {
     "a small call": cancelled_unary,
+    "a question that waits for news": cancelled_have,
     "a download at its begin": lambda: cancelled_stream(a, 0),
     "a download after its first message": lambda: cancelled_stream(a, 1),
     "a download under way": lambda: cancelled_stream(a, 5),

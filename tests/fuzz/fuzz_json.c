@@ -53,6 +53,26 @@ try_changes(const char *text, size_t len)
 	change_page_free(again);
 }
 
+/* Of a content of 20 pieces with a root of nothing but 01. */
+static void
+try_have(const char *text, size_t len)
+{
+	struct content_id content = { .size_bytes = 1310719 };
+	struct holding_answer answer, again;
+	struct error err;
+
+	memset(content.root.bytes, 1, sizeof(content.root.bytes));
+	if (wire_have_parse(text, len, &content, &answer, &err) != P2P_OK)
+		return;
+	char *back = wire_have(&content, &answer);
+	assert(wire_have_parse(back, strlen(back), &content, &again, &err) == P2P_OK);
+	assert(answer.next == again.next && answer.piece_count == again.piece_count);
+	assert(answer.bits_len == again.bits_len && answer.peer_count == again.peer_count);
+	free(back);
+	holding_answer_fini(&answer);
+	holding_answer_fini(&again);
+}
+
 static void
 try_small(const char *text, size_t len)
 {
@@ -64,6 +84,7 @@ try_small(const char *text, size_t len)
 	wire_problem_parse(text, len, &err);
 	if (wire_fetch_request_parse(text, len, &wanted, &err) == P2P_OK)
 		free(wanted.what);
+	try_have(text, len);
 }
 
 int

@@ -13,7 +13,6 @@
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t len);
 
-/* Those whose reading is tried below come first. */
 static const ProtobufCMessageDescriptor *const descriptors[] = {
 	&p2p__v1__changes_response__descriptor,
 	&p2p__v1__register_response__descriptor,
@@ -25,7 +24,11 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
 	&p2p__v1__upload_request__descriptor,
 	&p2p__v1__download_request__descriptor,
 	&p2p__v1__event__descriptor,
+	/* The corpus counts on the numbers of those above. */
+	&p2p__v1__have_request__descriptor,
+	&p2p__v1__have_response__descriptor,
 };
+#define PIECES      2000 /* of the content of an answer */
 #define DESCRIPTORS (sizeof(descriptors) / sizeof(descriptors[0]))
 
 /* Packs and frees `message`, and unpacks it again. */
@@ -108,6 +111,36 @@ try_small(const void *message, size_t which)
 	}
 }
 
+static void
+try_question(const void *message)
+{
+	struct holding_question question, again;
+	struct error err;
+
+	if (wire_pb_question(message, &question, &err) != P2P_OK)
+		return;
+	P2p__V1__HaveRequest *back = travel(wire_pb_of_question(&question));
+	assert(back != NULL && wire_pb_question(back, &again, &err) == P2P_OK);
+	assert(again.since == question.since && again.wait_ms == question.wait_ms);
+	drop(back);
+}
+
+static void
+try_answer(const void *message)
+{
+	struct holding_answer answer, again;
+	struct error err;
+
+	if (wire_pb_answer(message, PIECES, &answer, &err) != P2P_OK)
+		return;
+	P2p__V1__HaveResponse *back = travel(wire_pb_of_answer(&answer));
+	assert(back != NULL && wire_pb_answer(back, PIECES, &again, &err) == P2P_OK);
+	assert(again.piece_count == answer.piece_count && again.bits_len == answer.bits_len);
+	drop(back);
+	holding_answer_fini(&answer);
+	holding_answer_fini(&again);
+}
+
 int
 LLVMFuzzerTestOneInput(const unsigned char *data, size_t len)
 {
@@ -128,6 +161,10 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t len)
 		try_node(message);
 	else if (which <= 4)
 		try_small(message, which);
+	else if (which == 10)
+		try_question(message);
+	else if (which == 11)
+		try_answer(message);
 	/* Whatever was unpacked can be packed, and that unpacked. */
 	message = travel(message);
 	assert(message != NULL);
