@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * rest_client.c - the transport over HTTP: what is asked, and what an answer means.
+ * rest_client.c - the transport over HTTP: what is asked.
  *
  * Each verb makes one request, gives it to a lane (rest_client_lane.c, where curl lives), and is
- * answered on the lane's thread: that is where JSON is parsed and file bytes go to the sink, so
- * that the mind only sees finished things.  An ended request is handed back (transport_ended.h), and
+ * answered on the lane's thread (rest_client_answer.c): that is where JSON is parsed and file bytes go to
+ * the sink, so that the mind only sees finished things.  An ended request is handed back (transport_ended.h), and
  * the mind calls done and frees.
  *
  * A request is the mind's, but for its exchange, which is the lane's until ended.  Cancelling
  * marks; whatever the exchange came to meanwhile, done then says P2P_CANCELLED.
  *
- * Nothing of an answer to read() reaches the sink before its header fits: 206 with exactly our
- * range (or 200 with exactly our length if we wanted all), and the root as ETag if there is one.  A
- * problem document becomes its code, except for codes that speak of the answering daemon's own
- * disk, end or crowd: told of ours they would mislead, so they become P2P_UNREACHABLE.
- *
- * Reads go to the lane that has the fewest bytes left to carry.
+ * Reads go to the lane that has the fewest bytes left to carry.  Everything else goes to one lane for
+ * small things, also questions what is held, which may wait for long: they cost it nothing meanwhile.
  */
-#include "rest_client.h"
+#include "rest_client_inner.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -28,59 +24,7 @@
 
 #include "mem.h"
 #include "merkle.h"
-#include "metrics.h"
-#include "rest_client_lane.h"
-#include "transport_ended.h"
 #include "wire_json.h"
-
-enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, READ };
-
-struct request {
-	struct transport_request head; /* first: others know only this */
-	struct lane_exchange exchange; /* the lane knows only this */
-	struct rest_client *client;
-	struct lane *lane;
-	enum verb verb;
-	bool is_cancelled; /* the mind's own mark */
-	union {
-		transport_done_fn done;
-		transport_greet_fn greet;
-		transport_pull_fn pull;
-		transport_layer_fn layer;
-	} fn;
-	void *arg;
-	char address[NODE_ADDRESS_SIZE];
-	/* What came of it, by verb. */
-	struct node_record theirs, *known;
-	size_t known_count;
-	struct change_page *page;
-	/* layer: nodes expected.  read: what of which content, and how much of it came. */
-	size_t node_count;
-	struct content_id content;
-	uint64_t offset, len, received;
-	struct transport_sink sink;
-	uint64_t *outstanding; /* of its lane */
-
-	struct transport_turn turn;
-};
-
-struct rest_client {
-	struct transport transport; /* first */
-	struct loop *loop;
-	struct rest_client_limits limits;
-	bool refuse_private, is_ending;
-	struct lane *small; /* all but reads */
-	unsigned lane_count;
-	struct lane *lanes[REST_CLIENT_LANES_MAX];
-	uint64_t outstanding[REST_CLIENT_LANES_MAX]; /* bytes that reads still want; mind */
-	struct transport_ended ended;
-};
-
-static struct request *
-request_of(struct lane_exchange *exchange)
-{
-	return (struct request *)((char *)exchange - offsetof(struct request, exchange));
-}
 
 static struct rest_client *
 client_of(struct transport *transport)
@@ -120,6 +64,11 @@ tell(struct request *request)
 		    code == P2P_OK ? (const struct digest *)request->exchange.answer.data : NULL,
 		    code == P2P_OK ? request->node_count : 0);
 		break;
+	case HAVE:
+		request->fn.have(request->arg, code, err, code == P2P_OK ? &request->held : NULL);
+		if (code == P2P_OK) /* given */
+			request->held = (struct holding_answer){ .next = 0 };
+		break;
 	case LEAVE:
 	case NOTIFY:
 	case READ:
@@ -132,6 +81,7 @@ static void
 request_free(struct request *request)
 {
 	change_page_free(request->page);
+	holding_answer_fini(&request->held);
 	free(request->known);
 	free(request->exchange.url);
 	free(request->exchange.body);
@@ -154,166 +104,13 @@ conclude(void *arg, struct transport_turn *turn)
 	request_free(request);
 }
 
-/* Any thread: the mind shall conclude it. */
-static void
-hand_back(struct request *request)
+void
+rest_client_hand_back(struct request *request)
 {
 	transport_ended_hand_back(&request->client->ended, &request->turn);
 }
 
-/* Answers; a lane's thread. */
-
-/* True for codes that a daemon says of its own disk, its own end, its own caller, its own crowd. */
-static bool
-is_own_affair(int code)
-{
-	return code == P2P_SHUTTING_DOWN || code == P2P_CANCELLED || code == P2P_NO_SPACE ||
-	       code == P2P_IO || code == P2P_TOO_MANY || code == P2P_OK;
-}
-
-/* An answer that is no 2xx into the request's error. */
-static void
-take_refusal(struct lane_exchange *exchange)
-{
-	struct error problem = { .code = P2P_OK };
-
-	if (exchange->answer.len == 0 ||
-	    !wire_problem_parse(exchange->answer.data, exchange->answer.len, &problem))
-		error_set(&exchange->error, P2P_BAD_ANSWER, "%s answered with HTTP status %d",
-			  exchange->url, exchange->status);
-	else
-		error_set(&exchange->error,
-			  is_own_affair(problem.code) ? P2P_UNREACHABLE : problem.code,
-			  "%s answered: %s", exchange->url, problem.text);
-}
-
-static int
-take_greeting(struct request *request, const char *data, size_t len, struct error *err)
-{
-	int code = wire_register_answer_parse(data, len, &request->theirs, &request->known,
-					      &request->known_count, err);
-
-	if (code == P2P_OK)
-		code = node_check(&request->theirs, err);
-	for (size_t i = 0; code == P2P_OK && i < request->known_count; i++)
-		code = node_check(&request->known[i], err);
-	return code;
-}
-
-static int
-take_answer(struct request *request, struct error *err)
-{
-	const struct buf *answer = &request->exchange.answer;
-	const char *data = answer->data != NULL ? answer->data : "";
-
-	switch (request->verb) {
-	case GREET:
-		return take_greeting(request, data, answer->len, err);
-	case PULL:
-		return wire_changes_parse(data, answer->len, &request->page, err);
-	case LAYER:
-		if (answer->len == request->node_count * sizeof(struct digest))
-			return P2P_OK;
-		return error_set(err, P2P_BAD_ANSWER, "a layer of %zu nodes in %zu bytes",
-				 request->node_count, answer->len);
-	case READ:
-		if (request->received == request->len)
-			return P2P_OK;
-		return error_set(err, P2P_BAD_ANSWER, "%" PRIu64 " bytes instead of %" PRIu64,
-				 request->received, request->len);
-	case LEAVE:
-	case NOTIFY:
-		return P2P_OK;
-	}
-	return P2P_OK;
-}
-
-static void
-on_ended(struct lane_exchange *exchange)
-{
-	struct request *request = request_of(exchange);
-	struct error why = { .code = P2P_OK };
-
-	if (exchange->error.code == P2P_OK && exchange->status / 100 != 2)
-		take_refusal(exchange);
-	else if (exchange->error.code == P2P_OK && take_answer(request, &why) != P2P_OK)
-		error_set(&exchange->error, P2P_BAD_ANSWER, "%s answered what makes no sense: %s",
-			  request->address, why.text);
-	hand_back(request);
-}
-
-/* Reads; a lane's thread. */
-
-static bool
-header_is(const struct lane_exchange *exchange, const char *name, const char *wanted)
-{
-	const char *value = lane_header(exchange, name);
-
-	return value != NULL && strcmp(value, wanted) == 0;
-}
-
-static bool
-is_our_etag(const struct lane_exchange *exchange, const struct content_id *content)
-{
-	char hex[DIGEST_HEX_SIZE], quoted[DIGEST_HEX_SIZE + 2];
-
-	digest_hex(&content->root, hex);
-	snprintf(quoted, sizeof(quoted), "\"%s\"", hex);
-	return lane_header(exchange, "ETag") == NULL || header_is(exchange, "ETag", quoted);
-}
-
-static int
-accept_read(struct lane_exchange *exchange)
-{
-	struct request *request = request_of(exchange);
-	uint64_t size = request->content.size_bytes;
-	char range[96], length[24];
-
-	snprintf(range, sizeof(range), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, request->offset,
-		 request->offset + request->len - 1, size);
-	snprintf(length, sizeof(length), "%" PRIu64, request->len);
-	bool is_whole = request->len == size && exchange->status == 200 &&
-			header_is(exchange, "Content-Length", length);
-	bool is_part = exchange->status == 206 && header_is(exchange, "Content-Range", range) &&
-		       (lane_header(exchange, "Content-Length") == NULL ||
-			header_is(exchange, "Content-Length", length));
-
-	if ((is_whole || is_part) && is_our_etag(exchange, &request->content))
-		return P2P_OK;
-	return error_set(&exchange->error, P2P_BAD_ANSWER,
-			 "%s answered with HTTP status %d and something else than %s",
-			 request->address, exchange->status, range);
-}
-
-static int
-feed_read(struct lane_exchange *exchange, const void *data, size_t len)
-{
-	struct request *request = request_of(exchange);
-
-	if (len > request->len - request->received)
-		return error_set(&exchange->error, P2P_BAD_ANSWER,
-				 "%s sent more than %" PRIu64 " bytes", request->address,
-				 request->len);
-
-	struct error err = { .code = P2P_OK };
-	int code = request->sink.feed(request->sink.arg, data, len, &err);
-
-	if (code != P2P_OK) {
-		exchange->error = err;
-		exchange->error.code = code; /* a sink that gave no text still ended it */
-		return code;
-	}
-	request->received += len;
-	metrics_add(METRIC_REST_BYTES_IN, len);
-	return P2P_OK;
-}
-
 /* Requests; mind. */
-
-static const struct lane_ops small_ops = { .ended = on_ended };
-static const struct lane_ops read_ops = { .accept = accept_read,
-					  .feed = feed_read,
-					  .ended = on_ended };
 
 static struct request *
 new_request(struct rest_client *client, enum verb verb, const char *method, const char *address,
@@ -329,7 +126,7 @@ new_request(struct rest_client *client, enum verb verb, const char *method, cons
 	snprintf(request->address, sizeof(request->address), "%s", address);
 	request->lane = client->small;
 	request->exchange = (struct lane_exchange){
-		.ops = &small_ops,
+		.ops = &rest_client_small_ops,
 		.method = method,
 		.url = mem_format("%s%s", address, path),
 		.answer_max = WIRE_JSON_MAX,
@@ -352,7 +149,7 @@ start(struct request *request)
 	}
 	error_set(&request->exchange.error, P2P_SHUTTING_DOWN, "%s: this peer is stopping",
 		  request->address);
-	hand_back(request);
+	rest_client_hand_back(request);
 	return &request->head;
 }
 
@@ -429,6 +226,29 @@ layer(struct transport *transport, const char *address, const struct content_id 
 	return start(request);
 }
 
+static struct transport_request *
+have(struct transport *transport, const char *address, const struct holding_question *question,
+     transport_have_fn fn, void *arg)
+{
+	struct rest_client *client = client_of(transport);
+	uint64_t size = question->content.size_bytes;
+	char hex[DIGEST_HEX_SIZE], path[320];
+
+	assert(question->peer[0] == '\0' || digest_is_base32(question->peer));
+	digest_hex(&question->content.root, hex);
+	snprintf(path, sizeof(path),
+		 "/v1/contents/%s/have?size=%" PRIu64 "&since=%" PRIu64 "&wait=%" PRIu32 "%s%s",
+		 hex, size, question->since, question->wait_ms,
+		 question->peer[0] != '\0' ? "&peer=" : "", question->peer);
+	struct request *request = new_request(client, HAVE, "GET", address, path, arg);
+	request->fn.have = fn;
+	request->content = question->content;
+	request->exchange.limits.total_ms += question->wait_ms;
+	request->exchange.answer_max =
+	    wire_have_max(merkle_piece_count(size, merkle_piece_bytes(size)));
+	return start(request);
+}
+
 static unsigned
 idlest_lane(const struct rest_client *client)
 {
@@ -462,7 +282,7 @@ read_bytes(struct transport *transport, const char *address, const struct conten
 	request->lane = client->lanes[at];
 	request->outstanding = &client->outstanding[at];
 	client->outstanding[at] += len;
-	request->exchange.ops = &read_ops;
+	request->exchange.ops = &rest_client_read_ops;
 	request->exchange.limits.total_ms = 0;
 	request->exchange.limits.stall_ms = client->limits.stall_ms;
 	request->exchange.limits.stall_bps = client->limits.stall_bps;
@@ -491,6 +311,7 @@ static const struct transport_ops ops = {
 	.notify = notify,
 	.pull = pull,
 	.layer = layer,
+	.have = have,
 	.read = read_bytes,
 	.cancel = cancel,
 };

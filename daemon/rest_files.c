@@ -257,9 +257,8 @@ rest_delete_file(struct rest_request *req)
 
 /* --- by content id --- */
 
-/* The root of the path and the size of the query. */
-static int
-parse_content(struct rest_request *req, struct content_id *ret)
+int
+rest_request_content(struct rest_request *req, struct content_id *ret)
 {
 	if (!digest_parse_hex(req->var, &ret->root))
 		return error_set(&req->err, P2P_BAD_REQUEST,
@@ -270,15 +269,23 @@ parse_content(struct rest_request *req, struct content_id *ret)
 	return rest_request_number(req, "size", MERKLE_CONTENT_MAX, 0, &ret->size_bytes);
 }
 
+/* Only the part that is asked for need be here: what is still being fetched is served as far as it is verified. */
 int
 rest_get_content(struct rest_request *req)
 {
 	struct source source = { .type = "application/octet-stream", .is_for_ever = true };
-	int code = parse_content(req, &source.content);
+	char etag[REST_ETAG_SIZE];
+	struct part part;
+	int code = rest_request_content(req, &source.content);
 
-	if (code == P2P_OK)
-		code = service_open_content(req->rest->service, &source.content, &source.reader,
-					    &req->err);
+	if (code != P2P_OK)
+		return code;
+	/* A bad range is refused after the content was found. */
+	rest_etag(&source.content.root, etag);
+	if (find_part(req, &source, etag, &part) != P2P_OK)
+		part = (struct part){ .len = source.content.size_bytes, .is_whole = true };
+	code = service_open_content(req->rest->service, &source.content, part.first, part.len,
+				    &source.reader, &req->err);
 	return code != P2P_OK ? code : answer_bytes(req, &source);
 }
 
@@ -290,7 +297,7 @@ rest_get_layer(struct rest_request *req)
 	size_t count;
 	uint64_t wanted;
 	uint32_t piece_bytes;
-	int code = parse_content(req, &content);
+	int code = rest_request_content(req, &content);
 
 	if (code == P2P_OK)
 		code = rest_request_number(req, "piece", MERKLE_PIECE_MAX, 0, &wanted);
@@ -308,15 +315,4 @@ rest_get_layer(struct rest_request *req)
 	rest_field(response, "P2pd-Piece-Bytes", text);
 	rest_field(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/octet-stream");
 	return rest_answer(req, MHD_HTTP_OK, response);
-}
-
-int
-rest_get_have(struct rest_request *req)
-{
-	struct content_id content;
-	int code = parse_content(req, &content);
-
-	if (code == P2P_OK)
-		code = service_have(req->rest->service, &content, &req->err);
-	return code != P2P_OK ? code : rest_answer_json(req, MHD_HTTP_OK, wire_have(&content));
 }

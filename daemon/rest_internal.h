@@ -7,7 +7,7 @@
  * rest_request.c  one request, from its first line to its completion
  * rest_answer.c   responses
  * rest_route.c    the table
- * rest_api.c rest_health.c rest_files.c rest_upload.c rest_gateway.c rest_events.c
+ * rest_api.c rest_health.c rest_files.c rest_have.c rest_upload.c rest_gateway.c rest_events.c
  *                 what the table points to
  * rest_pause.c    connections that wait for the mind
  * rest_parse.c rest_guard.c
@@ -114,6 +114,8 @@ void		 rest_conn_step(struct rest_conn *conn, enum rest_step step);
 struct rest_request;
 typedef int	(*rest_handler)(struct rest_request *req);
 
+#define REST_WAITS		1	/* answer of a handler: it suspended the connection, and is run again after that */
+
 enum rest_body {
 	REST_NO_BODY,
 	REST_JSON,	/* gathered in req->body before the handler runs */
@@ -124,7 +126,7 @@ enum rest_body {
 struct rest_row {
 	const char *method, *path, *help;
 	enum rest_body body;
-	rest_handler run;		/* answers, or returns a code with req->err filled */
+	rest_handler run;		/* answers, or returns a code with req->err filled, or REST_WAITS */
 	rest_handler begin;		/* REST_STREAM: before the first byte */
 	int (*feed)(struct rest_request *req, const char *data, size_t len);
 	const char *media;		/* REST_STREAM: the only Content-Type taken, NULL: any */
@@ -146,6 +148,7 @@ struct rest_head {
 };
 
 struct rest_form;
+struct rest_have;
 
 struct rest_request {
 	struct rest *rest;
@@ -164,6 +167,7 @@ struct rest_request {
 	struct buf body;
 	struct service_upload *upload;	/* PUT */
 	struct rest_form *form;		/* POST of a form */
+	struct rest_have *have;		/* a question that may wait */
 	struct wire_candidates *candidates;	/* for P2P_AMBIGUOUS */
 	char content_range[48];		/* goes with a P2P_BAD_RANGE, "" for none */
 	char allow[48];			/* goes with a P2P_BAD_METHOD */
@@ -180,6 +184,8 @@ void		 rest_request_done(void *listener, struct MHD_Connection *mhd, void **cont
 /* A decimal parameter; `fallback` if it was not given. P2P_BAD_REQUEST. */
 int		 rest_request_number(struct rest_request *req, const char *key, uint64_t max,
 		     uint64_t fallback, uint64_t *ret);
+/* The root of the path and the size of the query.  P2P_BAD_REQUEST. (rest_files.c) */
+int		 rest_request_content(struct rest_request *req, struct content_id *ret);
 void		 rest_candidate(void *req, const struct catalog_found *found);	/* service_candidate_fn */
 
 /* --- answers (rest_answer.c) --- */
@@ -220,6 +226,7 @@ int	rest_delete_file(struct rest_request *req);
 int	rest_get_content(struct rest_request *req);
 int	rest_get_layer(struct rest_request *req);
 int	rest_get_have(struct rest_request *req);
+void	rest_have_free(struct rest_have *have);	/* NULL is nothing */
 int	rest_put_begin(struct rest_request *req);
 int	rest_put_feed(struct rest_request *req, const char *data, size_t len);
 int	rest_put_file(struct rest_request *req);
@@ -238,7 +245,7 @@ struct MHD_Response *rest_gateway_response(struct rest_request *req,
 /* --- waiting (rest_pause.c) --- */
 
 /*
- * A connection whose content reader has to wait.  The reader calls rest_pause_wait() instead of
+ * A connection whose content reader, or handler, has to wait.  The reader calls rest_pause_wait() instead of
  * returning bytes; whoever has news calls rest_pause_wake(), on any thread, any number of
  * times.
  */
@@ -255,6 +262,9 @@ void		 rest_pause_fini(struct rest_pause *pause);
 /* Suspends the connection unless somebody woke it since the last call.  False: it is over, end
  * the answer. */
 bool		 rest_pause_wait(struct rest_pause *pause);
+/* The same for a handler, which has no bytes to wait for.  True: the connection is suspended, the handler is to return
+ * REST_WAITS.  False: somebody woke it already, or it is over. */
+bool		 rest_pause_suspend(struct rest_pause *pause);
 void		 rest_pause_wake(struct rest_pause *pause);
 /* Ends it if the client left, which a suspended connection does not notice. */
 void		 rest_pause_look(struct rest_pause *pause);

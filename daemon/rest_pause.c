@@ -5,7 +5,8 @@
  * libmicrohttpd asks a content reader for bytes again and again; one that has none must suspend its
  * connection, or the thread spins.  Suspending and resuming race with each other, so both happen
  * under the pause's lock: a wake that comes first is remembered and makes the next wait return at
- * once.
+ * once.  A handler that has to wait before it answers suspends its connection in the same way; the
+ * library runs it again when the connection was resumed.
  *
  * A suspended connection does not notice that its client left.  So the watch of rest_conn.c, which
  * runs as long as there are connections, looks at those that wait, once a second.
@@ -49,18 +50,37 @@ rest_pause_fini(struct rest_pause *pause)
 	rest_unref(rest);
 }
 
+/* Holds mu.  True if the connection is suspended now. */
+static bool
+suspend(struct rest_pause *pause)
+{
+	bool must_wait = !pause->is_over && !pause->is_woken;
+
+	pause->is_woken = false;
+	if (!must_wait)
+		return false;
+	pause->is_suspended = true;
+	MHD_suspend_connection(pause->mhd);
+	return true;
+}
+
 bool
 rest_pause_wait(struct rest_pause *pause)
 {
 	pthread_mutex_lock(&pause->mu);
 	bool goes_on = !pause->is_over;
-	if (goes_on && !pause->is_woken) {
-		pause->is_suspended = true;
-		MHD_suspend_connection(pause->mhd);
-	}
-	pause->is_woken = false;
+	suspend(pause);
 	pthread_mutex_unlock(&pause->mu);
 	return goes_on;
+}
+
+bool
+rest_pause_suspend(struct rest_pause *pause)
+{
+	pthread_mutex_lock(&pause->mu);
+	bool waits = suspend(pause);
+	pthread_mutex_unlock(&pause->mu);
+	return waits;
 }
 
 /* Holds mu. */

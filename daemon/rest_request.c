@@ -7,6 +7,7 @@
  *   rest_request_new      its first line came; the object that everything else hangs from is made
  *   rest_request_handle   once when the header is complete: judged by the guard, routed, and
  * refused if need be; then for each part of the body; and once more at the end: the handler runs
+ *                         (again, after it had suspended the connection to wait)
  *   rest_request_done     whatever became of it; everything is freed
  *
  * Answers are queued in the last call.  The library also takes one in the first, but closes the
@@ -220,8 +221,10 @@ static void
 finish(struct rest_request *req)
 {
 	rest_conn_step(req->conn, REST_STEP_REPLY);
-	if (req->code == P2P_OK)
-		req->code = req->row->run(req);
+	int code = req->code != P2P_OK ? req->code : req->row->run(req);
+	if (code == REST_WAITS)
+		return;
+	req->code = code;
 	if (!req->is_answered)
 		rest_answer_problem(req);
 }
@@ -265,6 +268,7 @@ rest_request_done(void *listener, struct MHD_Connection *mhd, void **context,
 	rest_conn_step(req->conn, REST_STEP_IDLE);
 	service_put_free(req->upload);
 	rest_form_free(req->form);
+	rest_have_free(req->have);
 	wire_candidates_free(req->candidates);
 	if (req->is_begun)
 		buf_fini(&req->body);

@@ -16,6 +16,7 @@
 #include "change.h"
 #include "digest.h"
 #include "error.h"
+#include "holdings.h"
 #include "node.h"
 
 struct transport;
@@ -43,6 +44,9 @@ typedef void	(*transport_pull_fn)(void *arg, int code, const struct error *err, 
 typedef void	(*transport_layer_fn)(void *arg, int code, const struct error *err,
 		     const struct digest *layer, size_t count);
 
+/* Gives what the answer owns, for it is moved out of the call (holding_answer_fini); NULL when code is not P2P_OK. */
+typedef void	(*transport_have_fn)(void *arg, int code, const struct error *err, struct holding_answer *answer);
+
 /* Takes bytes as they arrive, in order, on a hand's thread, never after done.  A negative answer ends the request with that code. */
 struct transport_sink {
 	int (*feed)(void *arg, const void *data, size_t len, struct error *err);
@@ -51,7 +55,7 @@ struct transport_sink {
 
 /* Deadlines, in milliseconds. */
 #define TRANSPORT_CONNECT_MS	3000
-#define TRANSPORT_ANSWER_MS	10000	/* greet, notify, pull, layer: for the whole */
+#define TRANSPORT_ANSWER_MS	10000	/* greet, notify, pull, layer: for the whole; have: after its wait_ms */
 #define TRANSPORT_STALL_MS	10000	/* read: ends after so long below TRANSPORT_STALL_BPS */
 #define TRANSPORT_STALL_BPS	1024	/* bytes per second */
 
@@ -68,6 +72,11 @@ struct transport_ops {
 	/* The piece layer of a content at piece_bytes; checked to have merkle_piece_count() nodes, not against the root. */
 	struct transport_request *(*layer)(struct transport *, const char *address,
 	    const struct content_id *content, uint32_t piece_bytes, transport_layer_fn fn, void *arg);
+	/* Which pieces of a content are held there.  The answer may take wait_ms longer than others.  Pieces are below merkle_piece_count()
+	 * at merkle_piece_bytes(), bits have the right length, peers are well-formed ids; more than HOLDINGS_NEWS_MAX pieces or peers of
+	 * an answer that is not full are P2P_BAD_ANSWER, in a full one HOLDINGS_FOLLOWERS_MAX peers are the most. */
+	struct transport_request *(*have)(struct transport *, const char *address,
+	    const struct holding_question *question, transport_have_fn fn, void *arg);
 	/* Exactly [offset, offset + len) of a content goes to the sink (copied struct); fewer or more bytes: P2P_BAD_ANSWER. */
 	struct transport_request *(*read)(struct transport *, const char *address,
 	    const struct content_id *content, uint64_t offset, uint64_t len,

@@ -21,6 +21,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -418,13 +419,51 @@ wire_stored(const char *name, const struct service_stored *stored)
 	return whole(tree);
 }
 
-char *
-wire_have(const struct content_id *content)
+/* --- holdings --- */
+
+static void
+put_pieces(json_t *object, const char *key, const uint64_t *pieces, size_t count)
 {
-	json_t *tree = json_object();
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, json_integer((json_int_t)pieces[i]));
+	json_object_set_new(object, key, list);
+}
+
+static void
+put_bits(json_t *object, const struct holding_answer *answer)
+{
+	static const char digits[] = "0123456789abcdef";
+	char *hex = mem_alloc(2 * answer->bits_len + 1);
+
+	for (size_t i = 0; i < answer->bits_len; i++) {
+		hex[2 * i] = digits[answer->bits[i] >> 4];
+		hex[2 * i + 1] = digits[answer->bits[i] & 15];
+	}
+	hex[2 * answer->bits_len] = '\0';
+	put_text(object, "bits", hex);
+	free(hex);
+}
+
+char *
+wire_have(const struct content_id *content, const struct holding_answer *answer)
+{
+	json_t *tree = json_object(), *peers = json_array();
+	char next[24];
 
 	put_content(tree, content);
-	put_bool(tree, "complete", true);
+	put_bool(tree, "complete", answer->is_whole);
+	snprintf(next, sizeof(next), "%" PRIu64, answer->next);
+	put_text(tree, "next", next);
+	put_bool(tree, "full", answer->is_full);
+	if (answer->is_full && !answer->is_whole)
+		put_bits(tree, answer);
+	put_pieces(tree, "pieces", answer->pieces, answer->piece_count);
+	put_pieces(tree, "coming", answer->coming, answer->coming_count);
+	for (size_t i = 0; i < answer->peer_count; i++)
+		json_array_append_new(peers, json_string(answer->peers[i]));
+	json_object_set_new(tree, "peers", peers);
 	return whole(tree);
 }
 

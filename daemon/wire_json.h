@@ -2,8 +2,8 @@
  *
  * wire_json.h - JSON as it stands on the REST wire, both ways.  jansson's only room in the daemon.  No I/O; any thread.
  *
- * Encoders give a NUL-terminated text (free()).  Numbers are integers; 64-bit ones stay below 2^53 or are written as decimal
- * strings never: sizes end at 2^44, seqs start at 1, epochs are milliseconds.  Times are RFC 3339 in UTC beside
+ * Encoders give a NUL-terminated text (free()).  Numbers are integers; 64-bit ones stay below 2^53, for sizes end at 2^44,
+ * seqs start at 1, epochs are milliseconds; the one that does not (`next` of what is held) is a decimal string.  Times are RFC 3339 in UTC beside
  * *_ns integers where exactness matters.  Decoders refuse what is malformed, too deep (16), too long, out of range, has a
  * duplicate key, or lacks a field: P2P_BAD_REQUEST with the field's name; unknown fields are ignored.
  */
@@ -33,7 +33,6 @@ char	*wire_fetch(const struct fetch_info *info);
 char	*wire_fetches(const struct fetch_info *infos, size_t count);
 char	*wire_fetch_started(const struct service_fetch_started *started);
 char	*wire_stored(const char *name, const struct service_stored *stored);
-char	*wire_have(const struct content_id *content);
 char	*wire_event(const struct event *event, uint64_t run);
 
 /* A page of search results, row by row (catalog_found_fn). */
@@ -52,6 +51,13 @@ char	*wire_changes(const struct change_page *page);
 int	wire_changes_parse(const char *data, size_t len, struct change_page **ret, struct error *err);
 char	*wire_notice(const struct notice *notice);
 int	wire_notice_parse(const char *data, size_t len, struct notice *ret, struct error *err);
+/* `next` is a string: it needs all of its 64 bits. */
+char	*wire_have(const struct content_id *content, const struct holding_answer *answer);
+/* An answer about this content, held against the limits of transport.h.  Gives: holding_answer_fini(). */
+int	wire_have_parse(const char *data, size_t len, const struct content_id *content,
+	    struct holding_answer *ret, struct error *err);
+/* The longest that can come of a content of so many pieces. */
+size_t	wire_have_max(uint64_t piece_count);
 /* A problem document into code (by its slug) and detail; false if it is none. */
 bool	wire_problem_parse(const char *data, size_t len, struct error *ret);
 

@@ -27,7 +27,7 @@ struct wires {
 	struct transport *wires[WIRE_COUNT];
 };
 
-enum verb { GREET, PULL, LAYER, OTHER };
+enum verb { GREET, PULL, LAYER, HAVE, OTHER };
 
 /* A request that no wire took. */
 struct refused {
@@ -37,6 +37,7 @@ struct refused {
 		transport_greet_fn greet;
 		transport_pull_fn pull;
 		transport_layer_fn layer;
+		transport_have_fn have;
 		transport_done_fn done;
 	} fn;
 	void *arg;
@@ -73,6 +74,9 @@ tell_refused(void *arg)
 		break;
 	case LAYER:
 		refused->fn.layer(refused->arg, err->code, err, NULL, 0);
+		break;
+	case HAVE:
+		refused->fn.have(refused->arg, err->code, err, NULL);
 		break;
 	case OTHER:
 		refused->fn.done(refused->arg, err->code, err);
@@ -158,6 +162,18 @@ layer(struct transport *transport, const char *address, const struct content_id 
 }
 
 static struct transport_request *
+have(struct transport *transport, const char *address, const struct holding_question *question,
+     transport_have_fn fn, void *arg)
+{
+	struct transport *wire = wire_to(transport, address);
+	if (wire != NULL)
+		return wire->ops->have(wire, address, question, fn, arg);
+	struct refused *refused = refuse(transport, HAVE, address, arg);
+	refused->fn.have = fn;
+	return &refused->head;
+}
+
+static struct transport_request *
 read_bytes(struct transport *transport, const char *address, const struct content_id *content,
 	   uint64_t offset, uint64_t len, const struct transport_sink *sink, transport_done_fn fn,
 	   void *arg)
@@ -179,6 +195,7 @@ static const struct transport_ops ops = {
 	.notify = notify,
 	.pull = pull,
 	.layer = layer,
+	.have = have,
 	.read = read_bytes,
 	.cancel = cancel,
 };

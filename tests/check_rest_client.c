@@ -142,6 +142,7 @@ struct outcome {
 	size_t known_count, layer_count;
 	uint32_t round_trip_us;
 	struct change_page *page;
+	struct holding_answer held;
 	char fed[64]; /* the first bytes */
 	size_t fed_len;
 	atomic_bool is_over; /* done was called: no feed may come */
@@ -187,6 +188,15 @@ on_layer(void *arg, int code, const struct error *err, const struct digest *laye
 {
 	ck_assert((layer != NULL) == (code == P2P_OK));
 	((struct outcome *)arg)->layer_count = count;
+	on_done(arg, code, err);
+}
+
+static void
+on_have(void *arg, int code, const struct error *err, struct holding_answer *answer)
+{
+	ck_assert((answer != NULL) == (code == P2P_OK));
+	if (answer != NULL)
+		((struct outcome *)arg)->held = *answer;
 	on_done(arg, code, err);
 }
 
@@ -243,6 +253,7 @@ stage_close(struct stage *stage)
 	server_stop(&stage->server);
 	loop_free(stage->loop);
 	change_page_free(stage->outcome.page);
+	holding_answer_fini(&stage->outcome.held);
 }
 
 static struct content_id
@@ -674,6 +685,183 @@ START_TEST(test_the_end_ends_all_and_later_requests_too)
 }
 END_TEST
 
+/* --- what is held --- */
+
+#define HELD_SIZE   (20u * MERKLE_PIECE_MIN - 1) /* 20 pieces */
+#define HELD_HEAD   "{\"size\":1310719,\"root\":\"" ROOT "\","
+#define HELD_PEER   "\"" ID "\""
+#define HELD_HEADER "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" END
+
+static struct transport_request *
+start_have(struct stage *stage, uint64_t since, uint32_t wait_ms, const char *peer)
+{
+	struct holding_question question = { .content = content(HELD_SIZE),
+					     .since = since,
+					     .wait_ms = wait_ms };
+
+	snprintf(question.peer, sizeof(question.peer), "%s", peer);
+	return stage->client->ops->have(stage->client, stage->server.address, &question, on_have,
+					&stage->outcome);
+}
+
+START_TEST(test_what_is_held_is_asked_for_and_told)
+{
+	struct stage stage;
+	struct script script = text_script(
+	    HELD_HEADER HELD_HEAD
+	    "\"complete\":false,\"next\":\"18446744073709551615\",\"full\":true,"
+	    "\"bits\":\"80a010\",\"pieces\":[],\"coming\":[3,19],\"peers\":[" HELD_PEER "]}");
+
+	stage_open(&stage, &script);
+	start_have(&stage, 1ull << 63, 0, ID);
+	stage_wait(&stage);
+	ck_assert_msg(stage.outcome.code == P2P_OK, "%s", stage.outcome.text);
+	const struct holding_answer *held = &stage.outcome.held;
+	ck_assert(held->is_full && !held->is_whole);
+	ck_assert_uint_eq(held->next, UINT64_MAX);
+	ck_assert_uint_eq(held->bits_len, 3);
+	ck_assert_mem_eq(held->bits, "\x80\xa0\x10", 3);
+	ck_assert_uint_eq(held->piece_count, 0);
+	ck_assert_uint_eq(held->coming_count, 2);
+	ck_assert(held->coming[0] == 3 && held->coming[1] == 19);
+	ck_assert_uint_eq(held->peer_count, 1);
+	ck_assert_str_eq(held->peers[0], ID);
+	ck_assert_ptr_nonnull(strstr(stage.server.request,
+				     "GET /v1/contents/" ROOT "/have?size=1310719&since="
+				     "9223372036854775808&wait=0&peer=" ID " HTTP/1.1\r\n"));
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_answers_about_what_is_held_that_make_no_sense_are_refused)
+{
+#define REST ",\"coming\":[],\"peers\":[]}"
+	static const char *const bad[] = {
+		"{}",
+		"[]",
+		HELD_HEAD "\"complete\":false,\"next\":\"1\",\"full\":true,\"pieces\":[]" REST,
+		HELD_HEAD "\"complete\":false,\"next\":\"1\",\"full\":true,\"bits\":\"8000\","
+			  "\"pieces\":[]" REST,
+		HELD_HEAD "\"complete\":false,\"next\":\"1\",\"full\":true,\"bits\":\"80000000\","
+			  "\"pieces\":[]" REST,
+		HELD_HEAD "\"complete\":false,\"next\":\"1\",\"full\":true,\"bits\":\"800008\","
+			  "\"pieces\":[]" REST,
+		HELD_HEAD "\"complete\":false,\"next\":\"1\",\"full\":true,\"bits\":\"80000g\","
+			  "\"pieces\":[]" REST,
+		HELD_HEAD "\"complete\":false,\"next\":\"1\",\"full\":false,\"pieces\":[20]" REST,
+		HELD_HEAD "\"complete\":false,\"next\":\"1\",\"full\":false,\"pieces\":[-1]" REST,
+		HELD_HEAD
+		"\"complete\":false,\"next\":\"1\",\"full\":false,\"pieces\":[\"1\"]" REST,
+		HELD_HEAD "\"complete\":false,\"next\":\"1\",\"full\":false,\"pieces\":{}" REST,
+		HELD_HEAD "\"complete\":false,\"next\":1,\"full\":false,\"pieces\":[]" REST,
+		HELD_HEAD "\"complete\":false,\"next\":\"-1\",\"full\":false,\"pieces\":[]" REST,
+		HELD_HEAD "\"complete\":false,\"next\":\"18446744073709551616\",\"full\":false,"
+			  "\"pieces\":[]" REST,
+		HELD_HEAD "\"complete\":false,\"next\":\"1\",\"full\":false,\"pieces\":[],"
+			  "\"coming\":[20],\"peers\":[]}",
+		HELD_HEAD "\"complete\":false,\"next\":\"1\",\"full\":false,\"pieces\":[],"
+			  "\"coming\":[],\"peers\":[\"x\"]}",
+		HELD_HEAD
+		"\"complete\":false,\"next\":\"1\",\"full\":false,\"pieces\":[],\"coming\":[]}",
+		"{\"size\":1310718,\"root\":\"" ROOT
+		"\",\"complete\":true,\"next\":\"1\",\"full\":true,\"pieces\":[]" REST,
+	};
+	struct stage stage;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		char *text = mem_format("%s%s", HELD_HEADER, bad[i]);
+		struct script script = text_script(text);
+
+		stage_open(&stage, &script);
+		start_have(&stage, 0, 0, "");
+		stage_wait(&stage);
+		ck_assert_msg(stage.outcome.code == P2P_BAD_ANSWER, "%s: %s", bad[i],
+			      stage.outcome.text);
+		stage_close(&stage);
+		free(text);
+	}
+#undef REST
+}
+END_TEST
+
+/* An answer that is not full with so many pieces, or a full one with so many peers. */
+static int
+code_of_many(size_t pieces, size_t peers)
+{
+	struct stage stage;
+	struct buf text;
+
+	buf_init(&text, 8u << 20);
+	buf_addf(&text, "%s%s\"complete\":%s,\"next\":\"1\",\"full\":%s,\"pieces\":[", HELD_HEADER,
+		 HELD_HEAD, peers > 0 ? "true" : "false", peers > 0 ? "true" : "false");
+	for (size_t i = 0; i < pieces; i++)
+		buf_addf(&text, "%s%zu", i > 0 ? "," : "", i % 20);
+	buf_adds(&text, "],\"coming\":[],\"peers\":[");
+	for (size_t i = 0; i < peers; i++)
+		buf_addf(&text, "%s%s", i > 0 ? "," : "", HELD_PEER);
+	buf_adds(&text, "]}");
+	struct script script = { .data = text.data, .len = text.len };
+	stage_open(&stage, &script);
+	start_have(&stage, 0, 0, "");
+	stage_wait(&stage);
+	stage_close(&stage);
+	buf_fini(&text);
+	return stage.outcome.code;
+}
+
+START_TEST(test_no_answer_about_what_is_held_has_more_than_it_may)
+{
+	ck_assert_int_eq(code_of_many(HOLDINGS_NEWS_MAX, 0), P2P_OK);
+	ck_assert_int_eq(code_of_many(HOLDINGS_NEWS_MAX + 1, 0), P2P_BAD_ANSWER);
+	ck_assert_int_eq(code_of_many(0, HOLDINGS_FOLLOWERS_MAX), P2P_OK);
+	ck_assert_int_eq(code_of_many(0, HOLDINGS_FOLLOWERS_MAX + 1), P2P_BAD_ANSWER);
+	ck_assert_int_eq(code_of_many(1000000, 0), P2P_BAD_ANSWER);
+}
+END_TEST
+
+/* The answer comes long after its beginning. */
+static int
+code_of_late(uint32_t wait_ms)
+{
+	struct stage stage;
+	struct script script =
+	    text_script(HELD_HEADER HELD_HEAD "\"complete\":true,\"next\":\"0\",\"full\":true,"
+					      "\"pieces\":[],\"coming\":[],\"peers\":[]}");
+
+	script.step = script.len - 1;
+	script.pause_ms = 900;
+	stage_open(&stage, &script);
+	start_have(&stage, 5, wait_ms, ID);
+	stage_wait(&stage);
+	stage_close(&stage);
+	return stage.outcome.code;
+}
+
+START_TEST(test_a_question_that_may_wait_has_so_much_more_time)
+{
+	ck_assert_int_eq(code_of_late(0), P2P_TIMEOUT);
+	ck_assert_int_eq(code_of_late(3000), P2P_OK);
+}
+END_TEST
+
+START_TEST(test_a_waiting_question_is_cancelled_soon)
+{
+	struct stage stage;
+	struct script script = { .data = "", .hold = true };
+
+	stage_open(&stage, &script);
+	struct transport_request *request = start_have(&stage, 5, HOLDINGS_WAIT_MAX_MS, ID);
+	uint64_t end_ms = clock_ms() + WAIT_MS;
+	while (atomic_load(&stage.server.accepted) == 0 && clock_ms() < end_ms)
+		loop_turn(stage.loop, 10);
+	stage.client->ops->cancel(request);
+	ck_assert(!stage.outcome.is_done);
+	stage_wait(&stage);
+	ck_assert_int_eq(stage.outcome.code, P2P_CANCELLED);
+	stage_close(&stage);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -699,6 +887,11 @@ main(void)
 	tcase_add_test(tcase, test_a_layer_has_exactly_its_nodes);
 	tcase_add_test(tcase, test_a_pull_gives_the_page);
 	tcase_add_test(tcase, test_the_end_ends_all_and_later_requests_too);
+	tcase_add_test(tcase, test_what_is_held_is_asked_for_and_told);
+	tcase_add_test(tcase, test_answers_about_what_is_held_that_make_no_sense_are_refused);
+	tcase_add_test(tcase, test_no_answer_about_what_is_held_has_more_than_it_may);
+	tcase_add_test(tcase, test_a_question_that_may_wait_has_so_much_more_time);
+	tcase_add_test(tcase, test_a_waiting_question_is_cancelled_soon);
 	suite_add_tcase(suite, tcase);
 
 	SRunner *runner = srunner_create(suite);
