@@ -1,16 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * swarm.c - which piece from whom next.
+ * swarm.c - which piece from whom next: the sources, and what was asked of them.
  *
- * Two books that know nothing of each other: of pieces (missing, under way, here) and of sources (in use, good,
- * backing off).  A download asks the second whom to ask and the first what to ask for, and tells both how it ended.
+ * swarm_next() takes the source that would be done soonest of those that may be given more to do,
+ * and swarm_pieces.c says which piece it is asked for.  What a source is given follows from its
+ * rate, measured over what it sent while it was busy: an ask is about SWARM_ASK_US worth of
+ * bytes, and there are so many under way that it never runs dry (twice its round trip, and a
+ * little more).  No more than that: pieces that wait in the hands of a source cannot be asked of
+ * another, and what is asked later is asked knowing more.  A source that nothing is known of gets
+ * one piece.
  *
- * Runs are ascending: the disk likes it, and a stream needs it.  One byte a piece is kept; a content has at most
- * MERKLE_LAYER_MAX pieces.  `low` is below every missing piece, so that a search need not begin at the start.
+ * The end: a source that would still be at its piece when all others were done is not given it,
+ * and what it is at when nothing is left to ask is given up for somebody faster.  An ask that
+ * stalls is given up at any time if somebody else has the piece.  What a run brought up to then
+ * stays.
  *
- * The random order of equal sources comes from the seed alone: a run of the same seed and the same answers is the same run.
+ * All order that looks random comes from the seed: the same seed and the same answers make the
+ * same run.
  */
-#include "swarm.h"
+#include "swarm_inner.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -18,40 +26,31 @@
 
 #include "mem.h"
 
-enum { PIECE_MISSING, PIECE_UNDER_WAY, PIECE_HERE };
-
-struct source {
-	char peer[PEER_ID_SIZE];
-	uint32_t round_trip_us;
-	uint32_t failures;	/* since it last worked */
-	uint64_t not_before_ms;	/* backing off until then */
-	uint64_t tie;		/* random, decides between equals */
-	bool lied;
-};
-
-struct swarm {
-	uint64_t piece_count;
-	uint32_t piece_bytes;
-	uint64_t here_count;
-	uint64_t low;			/* every piece below is here or under way */
-	uint64_t from, to;		/* the window */
-	unsigned char *state;		/* PIECE_*, one a piece */
-	uint64_t random;
-	size_t source_count;
-	struct source sources[SWARM_SOURCES_MAX];
-	struct source *current;		/* in use, or NULL */
-};
+#define SPARE_US       10000   /* the next ask is made so long before the last one has come */
+#define SLOW_US        250000  /* a source that takes longer for one piece gets one at a time */
+#define END_SLACK_US   50000   /* differences below that are not worth breaking off for */
+#define RATE_MEMORY_US 150000  /* what a rate is the mean of, about */
+#define RATE_STEP_US   20000   /* between two measurements while bytes come */
+#define GIVEN_UP_US    1000000 /* nothing more is asked of a source that was too slow for so long */
 
 struct swarm *
-swarm_new(uint64_t piece_count, uint32_t piece_bytes, uint64_t seed)
+swarm_new(uint64_t size_bytes, uint32_t piece_bytes, uint64_t seed)
 {
 	struct swarm *swarm = mem_zero(1, sizeof(*swarm));
-	swarm->piece_count = piece_count;
+	swarm->size_bytes = size_bytes;
 	swarm->piece_bytes = piece_bytes;
-	swarm->to = piece_count;
-	swarm->state = mem_zero(piece_count ? piece_count : 1, 1);
+	swarm->count = (size_bytes + piece_bytes - 1) / piece_bytes;
+	swarm->asks_max = SWARM_ASKS_MAX;
 	swarm->random = seed;
+	swarm_pieces_init(swarm);
 	return swarm;
+}
+
+void
+swarm_limit(struct swarm *swarm, unsigned asks_max)
+{
+	assert(asks_max > 0);
+	swarm->asks_max = asks_max;
 }
 
 void
@@ -59,78 +58,20 @@ swarm_free(struct swarm *swarm)
 {
 	if (swarm == NULL)
 		return;
-	free(swarm->state);
+	while (swarm->asks != NULL) {
+		struct swarm_ask *ask = swarm->asks;
+		swarm->asks = ask->next;
+		free(ask);
+	}
+	for (size_t i = 0; i < swarm->source_count; i++)
+		free(swarm->sources[i].bits);
+	swarm_pieces_fini(swarm);
 	free(swarm);
 }
 
-/* --- pieces --- */
-
-void
-swarm_have(struct swarm *swarm, uint64_t piece)
-{
-	assert(piece < swarm->piece_count);
-	if (swarm->state[piece] == PIECE_HERE)
-		return;
-	swarm->state[piece] = PIECE_HERE;
-	swarm->here_count++;
-}
-
-bool
-swarm_is_complete(const struct swarm *swarm)
-{
-	return swarm->here_count == swarm->piece_count;
-}
-
-void
-swarm_window(struct swarm *swarm, uint64_t from, uint64_t to)
-{
-	swarm->from = from;
-	swarm->to = to < swarm->piece_count ? to : swarm->piece_count;
-}
-
-bool
-swarm_next(struct swarm *swarm, uint64_t max_bytes, struct swarm_run *ret)
-{
-	while (swarm->low < swarm->piece_count && swarm->state[swarm->low] != PIECE_MISSING)
-		swarm->low++;
-	uint64_t first = swarm->low > swarm->from ? swarm->low : swarm->from;
-	while (first < swarm->to && swarm->state[first] != PIECE_MISSING)
-		first++;
-	if (first >= swarm->to)
-		return false;
-
-	uint64_t most = max_bytes / swarm->piece_bytes;
-	uint64_t count = 0;
-	do {
-		swarm->state[first + count++] = PIECE_UNDER_WAY;
-	} while (count < most && first + count < swarm->to &&
-	    swarm->state[first + count] == PIECE_MISSING);
-	*ret = (struct swarm_run){ first, count };
-	return true;
-}
-
-void
-swarm_ended(struct swarm *swarm, const struct swarm_run *run, uint64_t verified)
-{
-	assert(run->first + run->count <= swarm->piece_count && verified <= run->count);
-	for (uint64_t i = 0; i < run->count; i++) {
-		uint64_t piece = run->first + i;
-		if (swarm->state[piece] == PIECE_HERE)
-			continue;
-		if (i < verified)
-			swarm_have(swarm, piece);
-		else
-			swarm->state[piece] = PIECE_MISSING;
-	}
-	if (verified < run->count && run->first + verified < swarm->low)
-		swarm->low = run->first + verified;
-}
-
-/* --- sources --- */
-
 /* splitmix64 (Steele, Lea, Flood 2014): good from the first number on, whatever the seed. */
-static uint64_t
-next_random(struct swarm *swarm)
+uint64_t
+swarm_random(struct swarm *swarm)
 {
 	uint64_t x = swarm->random += 0x9e3779b97f4a7c15u;
 	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -138,32 +79,73 @@ next_random(struct swarm *swarm)
 	return x ^ (x >> 31);
 }
 
-static struct source *
-find_source(const struct swarm *swarm, const char *peer)
+/* --- sources --- */
+
+static struct swarm_source *
+find(const struct swarm *swarm, const char *peer)
 {
 	for (size_t i = 0; i < swarm->source_count; i++)
 		if (strcmp(swarm->sources[i].peer, peer) == 0)
-			return (struct source *)&swarm->sources[i];
+			return (struct swarm_source *)&swarm->sources[i];
 	return NULL;
 }
 
-void
+bool
 swarm_source(struct swarm *swarm, const char *peer, uint32_t round_trip_us)
 {
-	struct source *source = find_source(swarm, peer);
+	struct swarm_source *source = find(swarm, peer);
 	if (source == NULL) {
 		if (swarm->source_count == SWARM_SOURCES_MAX)
-			return;
+			return false;
 		source = &swarm->sources[swarm->source_count++];
-		*source = (struct source){ .tie = next_random(swarm) };
+		*source = (struct swarm_source){ .tie = swarm_random(swarm) };
 		memcpy(source->peer, peer, PEER_ID_SIZE);
 	}
 	source->round_trip_us = round_trip_us;
+	return true;
+}
+
+void
+swarm_holds_all(struct swarm *swarm, const char *peer)
+{
+	struct swarm_source *source = find(swarm, peer);
+	if (source == NULL || source->is_whole)
+		return;
+	swarm_forget_held(swarm, source);
+	source->is_whole = true;
+}
+
+void
+swarm_holds(struct swarm *swarm, const char *peer, const unsigned char *bits)
+{
+	struct swarm_source *source = find(swarm, peer);
+	if (source == NULL)
+		return;
+	swarm_forget_held(swarm, source);
+	for (uint64_t i = 0; i < swarm->count; i++)
+		if (swarm_bit(bits, i))
+			swarm_add_held(swarm, source, i);
+}
+
+void
+swarm_holds_too(struct swarm *swarm, const char *peer, uint64_t piece)
+{
+	struct swarm_source *source = find(swarm, peer);
+	if (source != NULL && piece < swarm->count)
+		swarm_add_held(swarm, source, piece);
+}
+
+void
+swarm_lacks(struct swarm *swarm, const char *peer)
+{
+	struct swarm_source *source = find(swarm, peer);
+	if (source != NULL)
+		swarm_forget_held(swarm, source);
 }
 
 /* Distances within a factor of two are equal: what is measured is not more exact than that. */
 static unsigned
-distance(const struct source *source)
+distance(const struct swarm_source *source)
 {
 	unsigned bits = 0;
 	for (uint32_t us = source->round_trip_us / 1000; us != 0; us >>= 1)
@@ -172,7 +154,7 @@ distance(const struct source *source)
 }
 
 static bool
-is_better(const struct source *a, const struct source *b)
+is_better(const struct swarm_source *a, const struct swarm_source *b)
 {
 	if (a->failures != b->failures)
 		return a->failures < b->failures;
@@ -181,81 +163,386 @@ is_better(const struct source *a, const struct source *b)
 	return a->tie < b->tie;
 }
 
-/* The best source that may be asked now, or NULL and when the next one may be. */
-static struct source *
-best_source(struct swarm *swarm, uint64_t now_ms, uint64_t *ret_retry_ms)
-{
-	struct source *best = NULL;
-	*ret_retry_ms = UINT64_MAX;
-	for (size_t i = 0; i < swarm->source_count; i++) {
-		struct source *source = &swarm->sources[i];
-		if (source->not_before_ms > now_ms) {
-			if (source->not_before_ms < *ret_retry_ms)
-				*ret_retry_ms = source->not_before_ms;
-		} else if (best == NULL || is_better(source, best)) {
-			best = source;
-		}
-	}
-	return best;
-}
-
 bool
-swarm_choose(struct swarm *swarm, uint64_t now_ms, char ret_peer[PEER_ID_SIZE],
-    uint64_t *ret_retry_ms)
+swarm_choose(struct swarm *swarm, uint64_t now_us, char ret_peer[PEER_ID_SIZE],
+	     uint64_t *ret_retry_us)
 {
-	if (swarm->current == NULL)
-		swarm->current = best_source(swarm, now_ms, ret_retry_ms);
-	if (swarm->current == NULL)
-		return false;
-	memcpy(ret_peer, swarm->current->peer, PEER_ID_SIZE);
-	return true;
+	const struct swarm_source *best = NULL;
+	for (size_t i = 0; i < swarm->source_count; i++) {
+		const struct swarm_source *source = &swarm->sources[i];
+		if (source->not_before_us <= now_us && (source->is_whole || source->held != 0) &&
+		    (best == NULL || is_better(source, best)))
+			best = source;
+	}
+	if (best != NULL)
+		memcpy(ret_peer, best->peer, PEER_ID_SIZE);
+	else
+		*ret_retry_us = swarm_retry_us(swarm, now_us);
+	return best != NULL;
 }
 
-void
-swarm_source_failed(struct swarm *swarm, const char *peer, uint64_t now_ms, bool lied)
+uint64_t
+swarm_retry_us(const struct swarm *swarm, uint64_t now_us)
 {
-	struct source *source = find_source(swarm, peer);
-	if (source == NULL)
+	uint64_t first_us = UINT64_MAX;
+	for (size_t i = 0; i < swarm->source_count; i++) {
+		uint64_t us = swarm->sources[i].not_before_us;
+		if (us > now_us && us < first_us)
+			first_us = us;
+	}
+	return first_us;
+}
+
+static void
+hold_against(struct swarm_source *source, uint64_t now_us, bool lied)
+{
+	source->lied |= lied;
+	/* Several asks of one source fail together when it dies: that is one failure. */
+	if (source->not_before_us > now_us && !source->lied)
 		return;
 	uint64_t wait_ms = SWARM_BACKOFF_MIN_MS;
 	for (uint32_t i = 0; i < source->failures && wait_ms < SWARM_BACKOFF_MAX_MS; i++)
 		wait_ms *= 2;
 	if (wait_ms > SWARM_BACKOFF_MAX_MS)
 		wait_ms = SWARM_BACKOFF_MAX_MS;
-	if (lied || source->lied) {
-		source->lied = true;
+	if (source->lied)
 		wait_ms = SWARM_LIAR_MS;
-	}
-	/* Several requests to one source fail together when it dies: that is one failure. */
-	if (source->not_before_ms <= now_ms)
-		source->failures++;
-	if (source->not_before_ms < now_ms + wait_ms)
-		source->not_before_ms = now_ms + wait_ms;
-	if (swarm->current == source)
-		swarm->current = NULL;
+	source->failures++;
+	source->not_before_us = now_us + wait_ms * 1000;
+}
+
+void
+swarm_source_failed(struct swarm *swarm, const char *peer, uint64_t now_us, enum swarm_end how)
+{
+	struct swarm_source *source = find(swarm, peer);
+	if (source != NULL)
+		hold_against(source, now_us, how == SWARM_LIED);
 }
 
 bool
-swarm_source_is_barred(const struct swarm *swarm, const char *peer, uint64_t now_ms)
+swarm_is_barred(const struct swarm *swarm, const char *peer, uint64_t now_us)
 {
-	const struct source *source = find_source(swarm, peer);
-	return source != NULL && source->lied && source->not_before_ms > now_ms;
+	const struct swarm_source *source = find(swarm, peer);
+	return source != NULL && source->lied && source->not_before_us > now_us;
+}
+
+bool
+swarm_is_open(const struct swarm *swarm, const char *peer, uint64_t now_us)
+{
+	const struct swarm_source *source = find(swarm, peer);
+	return source != NULL && source->not_before_us <= now_us;
 }
 
 void
-swarm_source_worked(struct swarm *swarm, const char *peer)
+swarm_forgive(struct swarm *swarm, const char *peer)
 {
-	struct source *source = find_source(swarm, peer);
-	if (source != NULL)
-		source->failures = 0;
-}
-
-void
-swarm_source_forgive(struct swarm *swarm, const char *peer)
-{
-	struct source *source = find_source(swarm, peer);
+	struct swarm_source *source = find(swarm, peer);
 	if (source == NULL || source->lied)
 		return;
 	source->failures = 0;
-	source->not_before_ms = 0;
+	source->not_before_us = 0;
+}
+
+size_t
+swarm_source_count(const struct swarm *swarm)
+{
+	return swarm->source_count;
+}
+
+const char *
+swarm_source_name(const struct swarm *swarm, size_t index)
+{
+	assert(index < swarm->source_count);
+	return swarm->sources[index].peer;
+}
+
+void
+swarm_view(const struct swarm *swarm, size_t index, uint64_t now_us, struct swarm_view *ret)
+{
+	assert(index < swarm->source_count);
+	const struct swarm_source *source = &swarm->sources[index];
+	*ret = (struct swarm_view){
+		.is_whole = source->is_whole,
+		.pieces_held = source->is_whole ? swarm->count : source->held,
+		.bytes = source->bytes,
+		.rate_bps = (uint64_t)source->rate_bps,
+		.asks = source->asks,
+		.is_backing_off = source->not_before_us > now_us,
+		.has_lied = source->lied,
+	};
+	memcpy(ret->peer, source->peer, PEER_ID_SIZE);
+}
+
+/* --- rates --- */
+
+/* The mean over the last RATE_MEMORY_US of busy time: what is older fades, what is short weighs
+ * little. */
+static void
+measure(struct swarm_source *source, uint64_t now_us)
+{
+	if (now_us <= source->since_us)
+		return;
+	source->rate_us += (double)(now_us - source->since_us);
+	source->rate_bytes += (double)source->since_bytes;
+	source->since_us = now_us;
+	source->since_bytes = 0;
+	source->rate_bps = source->rate_bytes * 1e6 / source->rate_us;
+	if (source->rate_us > RATE_MEMORY_US) {
+		source->rate_bytes *= RATE_MEMORY_US / source->rate_us;
+		source->rate_us = RATE_MEMORY_US;
+	}
+}
+
+/* How long this many bytes more would take there, by all that is known.  A source that nothing is
+ * known of may be the fastest. */
+static double
+eta_us(const struct swarm_source *source, uint64_t bytes)
+{
+	double rate_us = source->rate_bps != 0
+			     ? (double)(source->owed_bytes + bytes) * 1e6 / source->rate_bps
+			     : 0;
+	return rate_us + source->round_trip_us;
+}
+
+static uint64_t
+ask_bytes(const struct swarm_source *source)
+{
+	double half_us = source->round_trip_us / 2.0;
+	double bytes = source->rate_bps * (half_us > SWARM_ASK_US ? half_us : SWARM_ASK_US) / 1e6;
+	return bytes < SWARM_ASK_MAX ? (uint64_t)bytes : SWARM_ASK_MAX;
+}
+
+/*
+ * True if it deserves one more ask.  Twice of what a round trip brings is under way, so that it
+ * never runs dry, and so that its rate can double with each until it is what the way there can
+ * carry.  Asks share that way: those that begin together end together, and leave it empty if they
+ * are all that there may be.  So no more is owed than half of them could bring; the next then
+ * begin one by one, as bytes come.
+ */
+static bool
+has_room(const struct swarm *swarm, const struct swarm_source *source)
+{
+	if (source->asks == 0)
+		return true;
+	if (source->asks >= swarm->asks_max || source->rate_bps == 0 ||
+	    swarm->piece_bytes * 1e6 / source->rate_bps > SLOW_US)
+		return false;
+	uint64_t most = ask_bytes(source);
+	if (most < swarm->piece_bytes)
+		most = swarm->piece_bytes;
+	return source->owed_bytes < most * swarm->asks_max / 2 &&
+	       (double)source->owed_bytes * 1e6 <
+		   source->rate_bps * (2.0 * source->round_trip_us + SPARE_US);
+}
+
+/* --- asking --- */
+
+/* True if everything else would be done long before this source had sent the run, and others have
+ * it. */
+static bool
+holds_up(const struct swarm *swarm, const struct swarm_source *source, const struct swarm_run *run,
+	 uint64_t now_us)
+{
+	double others_bps = 0, others_us = 0;
+	uint64_t run_bytes = swarm_run_bytes(swarm, run);
+	uint64_t rest_bytes = swarm->missing_count * swarm->piece_bytes;
+	for (size_t i = 0; i < swarm->source_count; i++) {
+		const struct swarm_source *other = &swarm->sources[i];
+		if (other == source || other->not_before_us > now_us)
+			continue;
+		rest_bytes += other->owed_bytes;
+		if (!swarm_source_has(other, run->first) || other->rate_bps == 0)
+			continue;
+		double us = eta_us(other, run_bytes);
+		if (others_bps == 0 || us < others_us)
+			others_us = us;
+		others_bps += other->rate_bps;
+	}
+	if (others_bps == 0 || source->rate_bps == 0)
+		return false;
+	double rest_us = (double)rest_bytes * 1e6 / others_bps;
+	if (others_us < rest_us)
+		others_us = rest_us;
+	return eta_us(source, run_bytes) > 2 * others_us + END_SLACK_US;
+}
+
+static const struct swarm_ask *
+ask(struct swarm *swarm, struct swarm_source *source, const struct swarm_run *run, uint64_t now_us)
+{
+	struct swarm_ask *fresh = mem_zero(1, sizeof(*fresh));
+	memcpy(fresh->peer, source->peer, PEER_ID_SIZE);
+	fresh->pieces = *run;
+	fresh->bytes = swarm_run_bytes(swarm, run);
+	fresh->source = source;
+	fresh->asked_us = fresh->moved_us = now_us;
+	fresh->next = swarm->asks;
+	swarm->asks = fresh;
+	swarm_run_begins(swarm, run);
+	/* An idle one cannot send before it has heard. */
+	if (source->asks++ == 0) {
+		source->since_us = now_us + source->round_trip_us;
+		source->since_bytes = 0;
+	}
+	source->owed_bytes += fresh->bytes;
+	return fresh;
+}
+
+/* The source that would be done with one more piece soonest, of those that may be given one and
+ * were not tried yet. */
+static struct swarm_source *
+soonest(struct swarm *swarm, const bool *is_tried, uint64_t now_us)
+{
+	struct swarm_source *best = NULL;
+	double best_us = 0;
+	for (size_t i = 0; i < swarm->source_count; i++) {
+		struct swarm_source *source = &swarm->sources[i];
+		if (is_tried[i] || source->not_before_us > now_us ||
+		    swarm_wanted(swarm, source) == 0 || !has_room(swarm, source))
+			continue;
+		double us = eta_us(source, swarm->piece_bytes);
+		if (best != NULL && (us > best_us || (us == best_us && source->tie > best->tie)))
+			continue;
+		best = source;
+		best_us = us;
+	}
+	return best;
+}
+
+const struct swarm_ask *
+swarm_next(struct swarm *swarm, uint64_t now_us)
+{
+	bool is_tried[SWARM_SOURCES_MAX] = { false };
+	struct swarm_source *source;
+	struct swarm_run run;
+	if (swarm->missing_count == 0)
+		return NULL;
+	while ((source = soonest(swarm, is_tried, now_us)) != NULL) {
+		is_tried[source - swarm->sources] = true;
+		if (swarm_pick(swarm, source, ask_bytes(source), &run) &&
+		    !holds_up(swarm, source, &run, now_us))
+			return ask(swarm, source, &run, now_us);
+	}
+	return NULL;
+}
+
+void
+swarm_came(struct swarm *swarm, const struct swarm_ask *given, uint64_t bytes, uint64_t now_us)
+{
+	(void)swarm;
+	struct swarm_ask *ask = (struct swarm_ask *)given;
+	if (bytes > ask->bytes)
+		bytes = ask->bytes;
+	if (bytes <= ask->came_bytes)
+		return;
+	uint64_t more = bytes - ask->came_bytes;
+	struct swarm_source *source = ask->source;
+	/* Nearer than we were told. */
+	if (now_us < source->since_us) {
+		source->round_trip_us = (uint32_t)(now_us - ask->asked_us) / 2;
+		source->since_us = ask->asked_us + source->round_trip_us;
+	}
+	ask->came_bytes = bytes;
+	ask->moved_us = now_us;
+	source->owed_bytes -= more;
+	source->since_bytes += more;
+	if (now_us >= source->since_us + RATE_STEP_US)
+		measure(source, now_us);
+}
+
+/* --- giving up --- */
+
+/* Another source that has all that this ask has not brought yet, and would be done with it in so
+ * short a time; any time at all if it stalls. */
+static bool
+has_better(const struct swarm *swarm, const struct swarm_ask *ask, double within_us,
+	   uint64_t now_us)
+{
+	uint64_t whole = ask->came_bytes / swarm->piece_bytes;
+	for (size_t i = 0; i < swarm->source_count; i++) {
+		const struct swarm_source *other = &swarm->sources[i];
+		if (other == ask->source || other->not_before_us > now_us)
+			continue;
+		uint64_t piece = ask->pieces.first + whole;
+		uint64_t end = ask->pieces.first + ask->pieces.count;
+		while (piece < end && swarm_source_has(other, piece))
+			piece++;
+		if (piece == end &&
+		    (within_us == 0 ||
+		     (other->rate_bps != 0 && has_room(swarm, other) &&
+		      eta_us(other, ask->bytes - whole * swarm->piece_bytes) < within_us)))
+			return true;
+	}
+	return false;
+}
+
+const struct swarm_ask *
+swarm_give_up(struct swarm *swarm, uint64_t now_us)
+{
+	for (struct swarm_ask *ask = swarm->asks; ask != NULL; ask = ask->next) {
+		if (ask->is_given_up)
+			continue;
+		bool is_stalled = now_us - ask->moved_us >= SWARM_STALL_US;
+		double left_us = eta_us(ask->source, 0) + (double)(now_us - ask->moved_us);
+		bool is_late = swarm->missing_count == 0 && left_us > 2 * END_SLACK_US &&
+			       has_better(swarm, ask, (left_us - END_SLACK_US) / 2, now_us);
+		if (!is_late && !(is_stalled && has_better(swarm, ask, 0, now_us)))
+			continue;
+		ask->is_given_up = true;
+		/* Not asked for the same again at once. */
+		if (ask->source->not_before_us < now_us + GIVEN_UP_US)
+			ask->source->not_before_us = now_us + GIVEN_UP_US;
+		return ask;
+	}
+	return NULL;
+}
+
+/* --- the end of an ask --- */
+
+static void
+judge(struct swarm *swarm, struct swarm_source *source, enum swarm_end how, uint64_t now_us)
+{
+	switch (how) {
+	case SWARM_DONE:
+		break;
+	case SWARM_LACKED:
+		/* Of one that was said to have all it is a failure: others may say so again. */
+		if (source->is_whole)
+			hold_against(source, now_us, false);
+		else
+			swarm_forget_held(swarm, source);
+		break;
+	case SWARM_FAILED:
+	case SWARM_LIED:
+		hold_against(source, now_us, how == SWARM_LIED);
+		break;
+	}
+}
+
+void
+swarm_ended(struct swarm *swarm, const struct swarm_ask *given, uint64_t verified,
+	    enum swarm_end how, uint64_t now_us)
+{
+	struct swarm_ask **link = &swarm->asks;
+	while (*link != given) {
+		assert(*link != NULL);
+		link = &(*link)->next;
+	}
+	struct swarm_ask *ask = *link;
+	struct swarm_source *source = ask->source;
+	assert(verified <= ask->pieces.count);
+	if (how == SWARM_DONE && verified == ask->pieces.count)
+		swarm_came(swarm, ask, ask->bytes, now_us);
+	source->owed_bytes -= ask->bytes - ask->came_bytes;
+	source->asks--;
+	if (source->since_bytes != 0)
+		measure(source, now_us);
+	if (verified != 0) {
+		struct swarm_run here = { ask->pieces.first, verified };
+		source->bytes += swarm_run_bytes(swarm, &here);
+		source->failures = 0;
+	}
+	swarm_run_ends(swarm, &ask->pieces, verified);
+	judge(swarm, source, how, now_us);
+	*link = ask->next;
+	free(ask);
 }
