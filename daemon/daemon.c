@@ -2,7 +2,7 @@
  *
  * daemon.c - one peer: everything in its order up, and in reverse down.
  *
- * Up: state directory and its lock, key, loop, pool, store, catalog, events, indexer, wires, peers, fetches, service, faces.
+ * Up: state directory and its lock, key, loop, pool, store, catalog, events, holdings, indexer, wires, peers, fetches, service, faces.
  * What the catalog remembers (peers, fetches) is taken up before anything runs.
  *
  * Down, begun by daemon_stop() on the mind: calls are refused and the faces closed, then the fetches stop (what is verified is
@@ -29,6 +29,7 @@
 #include "events.h"
 #include "fetch.h"
 #include "file.h"
+#include "holdings.h"
 #include "indexer.h"
 #include "key.h"
 #include "log.h"
@@ -57,6 +58,7 @@ struct daemon {
 	struct store *store;
 	struct catalog *catalog;
 	struct events *events;
+	struct holdings *holdings;
 	struct indexer *indexer;
 	struct transport *rest_wire, *rpc_wire;
 	struct transport *wires;	/* both */
@@ -271,6 +273,7 @@ bring_up_subject(struct daemon *daemon, struct error *err)
 		log_warn("the catalog was damaged and is built anew from the share: %s", set_aside);
 	free(set_aside);
 	daemon->events = events_new();
+	daemon->holdings = holdings_new(daemon->loop);
 	daemon->indexer = indexer_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog,
 	    daemon->events, config);
 	if (!bring_up_wires(daemon, err))
@@ -278,7 +281,8 @@ bring_up_subject(struct daemon *daemon, struct error *err)
 	daemon->peers = peers_new(daemon->loop, daemon->wires, daemon->catalog,
 	    daemon->events, config, &daemon->self);
 	daemon->fetches = fetches_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog,
-	    daemon->indexer, daemon->peers, daemon->wires, daemon->events, config);
+	    daemon->indexer, daemon->peers, daemon->wires, daemon->holdings, daemon->events,
+	    config);
 	return true;
 }
 
@@ -293,6 +297,7 @@ bring_up_faces(struct daemon *daemon, struct error *err)
 		.indexer = daemon->indexer,
 		.peers = daemon->peers,
 		.fetches = daemon->fetches,
+		.holdings = daemon->holdings,
 		.events = daemon->events,
 		.reload = reload,
 		.reload_arg = daemon,
@@ -443,6 +448,7 @@ daemon_stop(struct daemon *daemon)
 	set_deadline(daemon);
 	loop_refuse_calls(daemon->loop);
 	service_stop(daemon->service);
+	holdings_stop(daemon->holdings);
 	control_stop(daemon->control);
 	rest_free(daemon->rest);
 	daemon->rest = NULL;
@@ -489,6 +495,7 @@ daemon_free(struct daemon *daemon)
 	peers_free(daemon->peers);
 	wires_free(daemon->wires);
 	indexer_free(daemon->indexer);
+	holdings_free(daemon->holdings);
 	events_free(daemon->events);
 	catalog_free(daemon->catalog);
 	store_free(daemon->store);

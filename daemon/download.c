@@ -3,11 +3,12 @@
  * download.c - one content on its way here.
  *
  * Life: open (a worker opens the partial, takes up what is on the disk and asks the catalog for holders) -> layer (asked of
- * the holder in use and checked against the root) -> runs of pieces, several under way -> all verified -> `ended`.
+ * a holder and checked against the root) -> runs of pieces, of all holders at once, while they are asked what they have and others are
+ * told what we have -> all verified -> `ended`.
  * download_step() looks at where things stand and starts whatever can be started; everything that ends (a job, a request,
  * a timer) notes what it brought and calls download_step() again.  There is no other control flow.
  *
- * What cannot be done now is retried: a holder that fails is changed for the next one, with none left the catalog is asked
+ * What cannot be done now is retried: a holder that fails is left alone for a while, with none left the catalog is asked
  * again; a disk that is full or fails pauses the download.  A partial whose sync failed is closed and opened anew, so
  * that nothing is believed that did not reach the disk.
  *
@@ -47,6 +48,7 @@ download_tell_moved(struct download *download)
 	if (have_bytes == download->told_bytes)
 		return;
 	download->told_bytes = have_bytes;
+	download->moved_ms = clock_ms();
 	download_tell_waiting(download, P2P_OK, NULL);
 	download->events->moved(download->arg);
 }
@@ -59,73 +61,6 @@ download_pause(struct download *download, uint64_t ms, int code, const char *tex
 	loop_timer_start(download->retry, ms);
 	if (code != P2P_EXISTS)
 		download_tell_waiting(download, code, text);
-}
-
-/* --- holders --- */
-
-/* Peer ids that the catalog names as holders, collected on a worker. */
-struct holders {
-	struct download *download;
-	size_t count;
-	char peers[SWARM_SOURCES_MAX][PEER_ID_SIZE];
-};
-
-static void
-collect_holder(void *arg, const char *peer)
-{
-	struct holders *holders = arg;
-	if (holders->count < SWARM_SOURCES_MAX)
-		memcpy(holders->peers[holders->count++], peer, PEER_ID_SIZE);
-}
-
-static void
-find_holders(struct holders *holders)
-{
-	/* A catalog that cannot be read has no holders to tell; the retry asks it again. */
-	(void)catalog_holders(holders->download->means->catalog, &holders->download->content,
-	    collect_holder, holders);
-}
-
-static void
-take_holders(struct download *download, const struct holders *holders)
-{
-	for (size_t i = 0; i < holders->count; i++) {
-		struct peer_info peer;
-		if (peers_find(download->means->peers, holders->peers[i], &peer) &&
-		    peer.state != PEER_AWAY)
-			swarm_source(download->swarm, peer.id, peer.round_trip_us);
-	}
-}
-
-static void
-work_holders(void *arg)
-{
-	find_holders(arg);
-}
-
-static void
-done_holders(void *arg)
-{
-	struct holders *holders = arg;
-	struct download *download = holders->download;
-	download->busy--;
-	download->is_asking_holders = false;
-	if (download->swarm != NULL)
-		take_holders(download, holders);
-	free(holders);
-	download_step(download);
-}
-
-static void
-ask_holders(struct download *download)
-{
-	if (download->is_asking_holders || download->swarm == NULL)
-		return;
-	struct holders *holders = mem_zero(1, sizeof(*holders));
-	holders->download = download;
-	download->is_asking_holders = true;
-	download->busy++;
-	pool_submit(download->means->pool, POOL_SOON, work_holders, done_holders, holders);
 }
 
 /* --- opening --- */
@@ -177,7 +112,7 @@ work_open(void *arg)
 	opening->partial = partial;
 	if (download->target->fill != NULL)
 		download->target->fill(download->arg, partial);
-	find_holders(&opening->holders);
+	download_find_holders(&opening->holders);
 }
 
 static void
@@ -187,6 +122,8 @@ apply_window(struct download *download)
 	uint64_t to = download->window_to;
 	if (to > download->content.size_bytes)
 		to = download->content.size_bytes;
+	if (download->window_from == 0 && download->window_to == UINT64_MAX)
+		return;
 	swarm_window(download->swarm, download->window_from / piece_bytes,
 	    (to + piece_bytes - 1) / piece_bytes);
 }
@@ -198,7 +135,8 @@ take_partial(struct download *download, struct partial *partial)
 	uint64_t seed;
 	memcpy(&seed, download->content.root.bytes, sizeof(seed));
 	download->partial = partial;
-	download->swarm = swarm_new(count, partial_piece_bytes(partial), seed ^ clock_ms());
+	download->swarm = swarm_new(download->content.size_bytes, partial_piece_bytes(partial),
+	    seed ^ clock_us());
 	for (uint64_t i = 0; i < count; i++)
 		if (partial_has(partial, i))
 			swarm_have(download->swarm, i);
@@ -223,7 +161,7 @@ done_open(void *arg)
 	download->is_opening = false;
 	if (opening->code == P2P_OK) {
 		take_partial(download, opening->partial);
-		take_holders(download, &opening->holders);
+		download_take_holders(download, &opening->holders);
 	} else {
 		download_pause(download,
 		    opening->code == P2P_EXISTS ? locked_wait_ms(download) : DOWNLOAD_RETRY_MS,
@@ -303,18 +241,41 @@ end(struct download *download)
 	download->is_ended = true;
 	loop_timer_stop(download->retry);
 	loop_timer_stop(download->tick);
+	loop_timer_stop(download->follow_timer);
 	download->events->ended(download->arg, download->is_stopping ? P2P_CANCELLED : P2P_OK);
 }
 
 static void
 drop_broken(struct download *download)
 {
+	holdings_end(download->holding);
+	download_free_follows(download);
 	partial_free(download->partial);
 	swarm_free(download->swarm);
+	download->holding = NULL;
 	download->partial = NULL;
 	download->swarm = NULL;
 	download->is_broken = false;
 	download->told_bytes = 0;
+}
+
+/* Asks whom it can. */
+static void
+ask_around(struct download *download)
+{
+	bool was_barred = download->is_barred, is_busy;
+	download->is_barred = false;
+	if (partial_has_layer(download->partial)) {
+		download_offer(download);
+		download_start_runs(download);
+		/* A window may be full: its reader is to come on, nobody else. */
+		is_busy = download->run_count != 0 || !swarm_has_missing(download->swarm);
+	} else {
+		is_busy = download_ask_layer(download);
+	}
+	download_follow(download);
+	if (!is_busy)
+		download_wait_for_holders(download, was_barred);
 }
 
 void
@@ -324,6 +285,8 @@ download_step(struct download *download)
 		return;
 	bool is_complete = download->partial != NULL && !download->is_broken &&
 	    partial_is_complete(download->partial);
+	if (download->is_stopping || is_complete || download->is_broken)
+		download_stop_follows(download);
 	if (download->is_stopping || is_complete) {
 		if (download->busy == 0)
 			end(download);
@@ -333,53 +296,58 @@ download_step(struct download *download)
 		drop_broken(download);
 	if (download->is_broken || clock_ms() < download->paused_until_ms)
 		return;
-	if (download->partial == NULL) {
+	if (download->partial == NULL)
 		open_partial(download);
-		return;
-	}
-	if (download->is_short) {
+	else if (download->is_short)
 		sync_partial(download);
-		return;
-	}
-	struct peer_info peer;
-	if (!download_choose_source(download, &peer))
-		return;
-	if (partial_has_layer(download->partial))
-		download_start_runs(download, &peer);
 	else
-		download_ask_layer(download, &peer);
+		ask_around(download);
 }
 
 static void
 on_tick(void *arg)
 {
 	struct download *download = arg;
-	if (download->partial == NULL || download->run_count == 0)
+	if (download->partial == NULL ||
+	    (download->run_count == 0 && download->layer_request == NULL))
 		return;
 	loop_timer_start(download->tick, DOWNLOAD_TICK_MS);
-	if (clock_ms() - download->synced_ms >= DOWNLOAD_SYNC_MS)
-		sync_partial(download);
-	download_tell_moved(download);
+	if (download->layer_request != NULL) {
+		download_hurry_layer(download);
+		return;
+	}
+	uint64_t now_ms = clock_ms();
+	if (now_ms - download->ticked_ms >= DOWNLOAD_TELL_MS) {
+		download->ticked_ms = now_ms;
+		if (now_ms - download->synced_ms >= DOWNLOAD_SYNC_MS)
+			sync_partial(download);
+		if (now_ms - download->asked_holders_ms >= DOWNLOAD_RETRY_MS)
+			download_ask_holders(download);
+		download_tell_moved(download);
+	}
+	/* More may be asked of who is nearly done; what stalls is given up, and who was left alone for a while may be asked again. */
+	download_step(download);
 }
 
 static void
 on_retry(void *arg)
 {
 	struct download *download = arg;
-	if (download->partial != NULL && download->source[0] == '\0')
-		ask_holders(download);
+	if (download->partial != NULL && download->run_count == 0)
+		download_ask_holders(download);
 	download_step(download);
 }
 
 /* The first step is taken from here, so that nothing is told before download_new() has answered. */
 struct download *
-download_new(const struct download_means *means, const struct content_id *content,
+download_new(struct download_means *means, const struct content_id *content,
     uint64_t reserve_bytes, const struct download_target *target,
     const struct download_events *events, void *arg)
 {
 	assert(loop_is_mine(means->loop));
 	struct download *download = mem_zero(1, sizeof(*download));
 	download->means = means;
+	means->download_count++;
 	download->content = *content;
 	download->reserve_bytes = reserve_bytes;
 	download->target = target;
@@ -388,6 +356,7 @@ download_new(const struct download_means *means, const struct content_id *conten
 	download->window_to = UINT64_MAX;
 	download->retry = loop_timer_new(means->loop, on_retry, download);
 	download->tick = loop_timer_new(means->loop, on_tick, download);
+	download->follow_timer = loop_timer_new(means->loop, download_follow_due, download);
 	open_partial(download);
 	return download;
 }
@@ -408,8 +377,7 @@ download_stop(struct download *download)
 	if (download->is_stopping || download->is_ended)
 		return;
 	download->is_stopping = true;
-	for (struct run *run = download->runs; run != NULL; run = run->next)
-		download->means->transport->ops->cancel(run->request);
+	download_stop_runs(download);
 	if (download->layer_request != NULL)
 		download->means->transport->ops->cancel(download->layer_request);
 	download->busy++;
@@ -417,12 +385,20 @@ download_stop(struct download *download)
 }
 
 struct partial *
-download_free(struct download *download)
+download_free(struct download *download, struct holding **ret_holding)
 {
 	assert(download->is_ended && download->busy == 0);
+	assert(ret_holding != NULL || download->holding == NULL);
 	struct partial *partial = download->partial;
+	if (download->holding != NULL)
+		partial_listen(partial, NULL, NULL);
+	if (ret_holding != NULL)
+		*ret_holding = download->holding;
+	download->means->download_count--;
 	loop_timer_free(download->retry);
 	loop_timer_free(download->tick);
+	loop_timer_free(download->follow_timer);
+	download_free_follows(download);
 	swarm_free(download->swarm);
 	free(download);
 	return partial;
@@ -446,10 +422,14 @@ download_window(struct download *download, uint64_t from, uint64_t to)
 		download_step(download);
 }
 
-const char *
-download_source(const struct download *download)
+struct swarm_view *
+download_views(const struct download *download, size_t *ret_count)
 {
-	return download->run_count != 0 && download->source[0] != '\0' ? download->source : NULL;
+	*ret_count = download->swarm != NULL ? swarm_source_count(download->swarm) : 0;
+	struct swarm_view *views = mem_zero(*ret_count + 1, sizeof(*views));
+	for (size_t i = 0; i < *ret_count; i++)
+		swarm_view(download->swarm, i, clock_us(), &views[i]);
+	return views;
 }
 
 void
@@ -457,7 +437,6 @@ download_peer_here(struct download *download, const char *id)
 {
 	if (download->swarm == NULL || download->is_ended)
 		return;
-	swarm_source_forgive(download->swarm, id);
-	if (download->source[0] == '\0')
-		ask_holders(download);
+	swarm_forgive(download->swarm, id);
+	download_ask_holders(download);
 }

@@ -12,8 +12,12 @@
 #include "swarm.h"
 #include "wire_choice.h"
 
-#define DOWNLOAD_RUN_BYTES	(4u << 20)	/* asked for at once, at most; a piece at least */
-#define DOWNLOAD_DEPTH		2		/* runs under way for each connection to a holder */
+#define DOWNLOAD_DEPTH		4		/* runs under way for each connection to a holder, at most */
+#define DOWNLOAD_RUNS_MAX	64		/* runs under way of one content, in all */
+#define DOWNLOAD_PEER_RUNS	20		/* runs under way at one holder for all contents, about: it has few connections for each of us */
+#define DOWNLOAD_FOLLOW_BYTES	(1u << 20)	/* of a content this large holders are asked which pieces they have, and ours are told */
+#define DOWNLOAD_FOLLOW_MS	20		/* between an answer to that and the next question, at least; grows with the holders */
+#define DOWNLOAD_DRY_MS		1000		/* without anything to ask for, and nothing under way: it waits */
 #define DOWNLOAD_SYNC_MS	1000		/* between two syncs: what a kill can cost at most is twice that */
 #define DOWNLOAD_RETRY_MS	5000		/* until a full disk or absent holders are looked at again */
 
@@ -26,7 +30,9 @@ struct download_means {
 	struct peers *peers;
 	struct transport *transport;
 	struct config *config;
+	struct holdings *holdings;
 	struct wire_choice *wires;
+	unsigned download_count;	/* that there are; kept by download.c */
 };
 
 struct download;
@@ -47,24 +53,29 @@ struct download_target {
 	struct partial *(*open)(void *arg, struct error *err);
 	/* After it was opened and loaded: may bring in pieces that lie nearby.  NULL: there are none. */
 	void (*fill)(void *arg, struct partial *partial);
+	/* Verified pieces are served to others meanwhile: it lies in the share. */
+	bool is_offered;
 };
 
 /* Begins.  Target and events are static.  reserve_bytes: bytes that must stay free in the store, or UINT64_MAX to
  * not look (the partial lies elsewhere). */
-struct download	*download_new(const struct download_means *means, const struct content_id *content,
+struct download	*download_new(struct download_means *means, const struct content_id *content,
 		     uint64_t reserve_bytes, const struct download_target *target,
 		     const struct download_events *events, void *arg);
 /* Ends it as soon as nothing is under way; `ended` is called then (later, never within this call). */
 void		 download_stop(struct download *download);
-/* After `ended`.  Gives the partial, NULL if it never was opened. */
-struct partial	*download_free(struct download *download);
+/* After `ended`.  Gives the partial, NULL if it never was opened, and by which its pieces are served (NULL: they are not); that one goes on until
+ * holdings_end().  ret_holding may be NULL for a target that is not offered. */
+struct partial	*download_free(struct download *download, struct holding **ret_holding);
 
 /* NULL until it was opened and loaded.  Borrowed; readers may be on any thread. */
 struct partial	*download_partial(struct download *download);
 /* Only pieces that hold bytes of [from, to) are asked for (streaming). */
 void		 download_window(struct download *download, uint64_t from, uint64_t to);
-/* The peer that is in use now, or NULL. */
-const char	*download_source(const struct download *download);
+/* The peers that something is being asked of now, each once, into ret[] (valid until the mind goes on); answers how many. */
+size_t		 download_sources(const struct download *download, const char *ret[SWARM_SOURCES_MAX]);
+/* All holders that are known of, for people.  Gives (free()). */
+struct swarm_view *download_views(const struct download *download, size_t *ret_count);
 /* The wires (WIRE_BIT) by which this peer may be asked: those that it has and [network] transport allows. */
 unsigned	 download_wires(const struct download_means *means, const struct peer_info *peer);
 /* Adds the bytes that came by each wire lately: of one run as many as they were, the more runs ago the less. */

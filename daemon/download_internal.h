@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * download_internal.h - what download.c (opening, holders, durability, the whole) and download_run.c (layer, runs) share.
+ * download_internal.h - what download.c (opening, durability, the whole), download_holders.c, download_wire.c, download_layer.c,
+ * download_run.c (runs) and download_follow.c (what holders have) share.
  */
 #ifndef P2PD_DOWNLOAD_INTERNAL_H
 #define P2PD_DOWNLOAD_INTERNAL_H
@@ -9,14 +10,14 @@
 
 #include "download.h"
 
-#define DOWNLOAD_TICK_MS	200	/* how often progress is looked at while runs are under way */
+#define DOWNLOAD_TICK_MS	25	/* while runs are under way: how often it is looked whether more may be asked for, */
+#define DOWNLOAD_TELL_MS	200	/* and what came is told */
 
 /* A run of pieces that was asked for. */
 struct run {
 	struct download *download;
 	struct run *next;
-	struct swarm_run pieces;
-	char peer[PEER_ID_SIZE];
+	const struct swarm_ask *ask;	/* until it ended */
 	struct partial_sink *sink;
 	struct wire_run wire;		/* by which it goes */
 	atomic_uint_least64_t came_bytes;	/* written by a hand */
@@ -25,8 +26,21 @@ struct run {
 	struct error sink_error;
 };
 
+/* A holder that is asked again and again what it has. */
+struct follow {
+	struct download *download;
+	struct follow *next;
+	char peer[PEER_ID_SIZE];
+	uint64_t since;			/* of the question */
+	uint64_t due_us;		/* when it is asked next; UINT64_MAX: never */
+	struct wire_run wire;
+	struct transport_request *request;	/* under way, or NULL */
+	bool is_cancelled;
+	bool is_stale;			/* all of it is asked for the next time */
+};
+
 struct download {
-	const struct download_means *means;
+	struct download_means *means;
 	struct content_id content;
 	uint64_t reserve_bytes;
 	const struct download_target *target;
@@ -36,9 +50,14 @@ struct download {
 	struct partial *partial;	/* NULL until it is opened and loaded */
 	struct swarm *swarm;		/* lives with the partial */
 	uint64_t window_from, window_to;	/* bytes */
-	char source[PEER_ID_SIZE];	/* in use, or "" */
+	struct holding *holding;	/* by which our pieces are served, or NULL */
 	struct run *runs;		/* under way */
+	struct follow *follows;
+	unsigned follow_count;
+	char self[PEER_ID_SIZE];	/* who follows; "" until it is needed */
 	struct transport_request *layer_request;	/* under way, or NULL */
+	char layer_peer[PEER_ID_SIZE];	/* of whom, */
+	uint64_t layer_asked_us;	/* and since when */
 	double carried[WIRE_COUNT];	/* bytes of ended runs, fading */
 	unsigned run_count;
 	unsigned busy;			/* jobs and requests under way */
@@ -51,9 +70,13 @@ struct download {
 	uint64_t locked_ms;		/* the last pause because somebody else has the partial */
 	uint64_t synced_ms;		/* when the last sync began */
 	uint64_t told_bytes;		/* verified bytes at the last `moved` */
+	uint64_t moved_ms;		/* and when that was */
+	uint64_t ticked_ms;		/* when it was looked at for that last */
+	uint64_t asked_holders_ms;	/* when the catalog was asked for them last */
 	int wait_code;			/* as last told */
 	struct loop_timer *retry;	/* something may be tried again */
 	struct loop_timer *tick;	/* progress and syncs while runs are under way */
+	struct loop_timer *follow_timer;	/* the next question of a follow */
 };
 
 /* --- download.c --- */
@@ -67,12 +90,63 @@ void	download_tell_waiting(struct download *download, int code, const char *text
 /* Starts nothing for a while, for a reason that is ours and no peer's. */
 void	download_pause(struct download *download, uint64_t ms, int code, const char *text);
 
+/* --- download_holders.c --- */
+
+/* Peer ids that the catalog names as holders, collected on a worker. */
+struct holders {
+	struct download *download;
+	size_t count;
+	char peers[SWARM_SOURCES_MAX][PEER_ID_SIZE];
+};
+
+void	download_find_holders(struct holders *holders);	/* on a worker */
+void	download_take_holders(struct download *download, const struct holders *holders);
+/* The same, as a job of its own. */
+void	download_ask_holders(struct download *download);
+/* Nothing is under way, and there was nobody to ask: says so, and looks again later. */
+void	download_wait_for_holders(struct download *download, bool was_barred);
+/* A holder failed, or lied; the second is told, and what else it is asked is broken off. */
+void	download_source_failed(struct download *download, const char *peer);
+void	download_source_lied(struct download *download, const char *peer, const char *how);
+/* Looks the peer up.  False if it may not be asked now: it is away, or has no wire that may be used. */
+bool	download_find_peer(struct download *download, const char *peer, struct peer_info *ret);
+
+/* --- download_wire.c --- */
+
+/* Chooses the wire of a request that begins. */
+void	download_begin_wire(const struct download *download, const struct peer_info *peer, enum wire_use use,
+	    struct wire_run *ret);
+/* What an end says of the wire: nothing, if it was ours or about the content. */
+enum wire_outcome download_wire_outcome(int code);
+/* A request ended; answers whether the source is to blame, for it has no other wire that may be tried now. */
+bool	download_end_wire(const struct download *download, const char *peer, const struct wire_run *run,
+	    enum wire_outcome outcome, uint64_t bytes);
+
+/* --- download_layer.c --- */
+
+/* Asks somebody for the piece layer; false: there is nobody now. */
+bool	download_ask_layer(struct download *download);
+/* Asks somebody else if it does not come. */
+void	download_hurry_layer(struct download *download);
+
 /* --- download_run.c --- */
 
-/* Finds somebody to ask; without, says so and sets the timer for the next look. */
-bool	download_choose_source(struct download *download, struct peer_info *ret_peer);
-void	download_ask_layer(struct download *download, const struct peer_info *peer);
-/* As many runs as may be under way. */
-void	download_start_runs(struct download *download, const struct peer_info *peer);
+/* As many runs as may be under way; breaks off what is better asked elsewhere. */
+void	download_start_runs(struct download *download);
+void	download_stop_runs(struct download *download);
+
+/* --- download_follow.c --- */
+
+/* Our pieces are told to those who ask, from now on.  Needs the layer. */
+void	download_offer(struct download *download);
+/* Follows every holder that is known of; and, when there is none to be asked, everybody who is here: who fetches it stands in no catalog. */
+void	download_follow(struct download *download);
+void	download_follow_everybody(struct download *download);
+/* What it said it has is wrong: it is asked for all of it again. */
+void	download_follow_anew(struct download *download, const char *peer);
+void	download_follow_due(void *download);	/* the timer's function */
+/* Asks nobody any more; those under way end soon. */
+void	download_stop_follows(struct download *download);
+void	download_free_follows(struct download *download);
 
 #endif

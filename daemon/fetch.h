@@ -12,6 +12,7 @@
 #include "catalog.h"
 #include "config.h"
 #include "events.h"
+#include "holdings.h"
 #include "indexer.h"
 #include "loop.h"
 #include "partial.h"
@@ -58,6 +59,8 @@ struct fetch_info {
 	const char *transport;		/* "rest", "grpc", "rest+grpc": by what bytes came lately; NULL: none did */
 	int code;			/* why it waits or failed */
 	char *text;			/* in words, or NULL */
+	struct swarm_view *holders;	/* of `current`: all that are known of (swarm.h) */
+	size_t holder_count;
 };
 void		 fetch_info_fini(struct fetch_info *info);
 
@@ -65,7 +68,7 @@ struct fetches;
 
 struct fetches	*fetches_new(struct loop *loop, struct pool *pool, struct store *store, struct catalog *catalog,
 		     struct indexer *indexer, struct peers *peers, struct transport *transport,
-		     struct events *events, struct config *config);
+		     struct holdings *holdings, struct events *events, struct config *config);
 /* Takes up a fetch that the catalog remembers, before start. */
 void		 fetches_resume(struct fetches *fetches, uint64_t id, struct fetch_request *request);
 void		 fetches_start(struct fetches *fetches);

@@ -18,6 +18,7 @@ struct active {
 	size_t index;			/* of the item in its fetch */
 	struct active *next;		/* of the same fetch */
 	struct download *download;	/* NULL before and after */
+	struct holding *holding;	/* by which it is served between the download and its entry in the catalog, or NULL */
 	uint64_t have_bytes;		/* verified, as last seen */
 	bool is_waiting;		/* it does not count as moving */
 	bool is_put_off;		/* it is stopped to be tried again after the others */

@@ -64,6 +64,8 @@ submit(struct active *active, struct partial *partial, pool_fn work, loop_fn don
 static void
 end(struct active *active, int code, const char *text)
 {
+	holdings_end(active->holding);
+	active->holding = NULL;
 	if (!active->fetch->is_foreign)
 		indexer_release(active->fetch->fetches->indexer, item_of(active)->name);
 	fetch_item_ended(active, code, text);
@@ -311,8 +313,12 @@ on_ended(void *arg, int code)
 {
 	struct active *active = arg;
 	note_carried(active);
-	struct partial *partial = download_free(active->download);
+	struct partial *partial = download_free(active->download, &active->holding);
 	active->download = NULL;
+	if (code != P2P_OK) {
+		holdings_end(active->holding);
+		active->holding = NULL;
+	}
 	if (code == P2P_OK && !active->is_stopping && active->fetch->is_foreign)
 		submit(active, partial, work_finish, done_finish);
 	else if (code == P2P_OK && !active->is_stopping)
@@ -328,13 +334,14 @@ on_ended(void *arg, int code)
 static void
 start_download(struct active *active)
 {
-	static const struct download_target target = { open_partial, fill_partial };
+	static const struct download_target share = { open_partial, fill_partial, true };
+	static const struct download_target foreign = { open_partial, fill_partial, false };
 	static const struct download_events events = { on_moved, on_waiting, on_ended };
 	struct download_means *means = means_of(active);
 	uint64_t reserve_bytes =
 	    active->fetch->is_foreign ? UINT64_MAX : means->config->share_reserve_bytes;
 	active->download = download_new(means, &item_of(active)->content, reserve_bytes,
-	    &target, &events, active);
+	    active->fetch->is_foreign ? &foreign : &share, &events, active);
 }
 
 /* --- is it here already? can it be had? --- */

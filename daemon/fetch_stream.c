@@ -133,7 +133,7 @@ on_ended(void *arg, int code)
 	struct fetch_stream *stream = arg;
 	if (code == P2P_OK)
 		on_moved(stream);
-	stream->left = download_free(stream->download);
+	stream->left = download_free(stream->download, NULL);
 	stream->download = NULL;
 	if (stream->is_closed)
 		free_stream(stream);

@@ -50,15 +50,17 @@ done_bytes_of(const struct fetch *fetch)
 static uint32_t
 count_sources(const struct fetch *fetch)
 {
-	const char *seen[SOURCES_COUNTED];
+	const char *seen[SOURCES_COUNTED], *sources[SWARM_SOURCES_MAX];
 	uint32_t count = 0;
 	for (const struct active *active = fetch->actives; active != NULL; active = active->next) {
-		const char *source = active->download ? download_source(active->download) : NULL;
-		uint32_t i = 0;
-		while (source != NULL && i < count && strcmp(seen[i], source) != 0)
-			i++;
-		if (source != NULL && i == count && count < SOURCES_COUNTED)
-			seen[count++] = source;
+		size_t more = active->download ? download_sources(active->download, sources) : 0;
+		while (more-- > 0) {
+			uint32_t i = 0;
+			while (i < count && strcmp(seen[i], sources[more]) != 0)
+				i++;
+			if (i == count && count < SOURCES_COUNTED)
+				seen[count++] = sources[more];
+		}
 	}
 	return count;
 }
@@ -173,8 +175,12 @@ fill_info(const struct fetch *fetch, struct fetch_info *ret)
 	};
 	if (fetch->state == FETCH_MOVING && fetch->rate_bps != 0)
 		ret->eta_ms = (fetch->total_bytes - done_bytes) * 1000 / fetch->rate_bps;
-	if (fetch->actives != NULL)
-		ret->current = mem_string(fetch->items[fetch->actives->index].name);
+	const struct active *active = fetch->actives;
+	if (active == NULL)
+		return;
+	ret->current = mem_string(fetch->items[active->index].name);
+	if (active->download != NULL)
+		ret->holders = download_views(active->download, &ret->holder_count);
 }
 
 struct fetch *
@@ -192,6 +198,7 @@ fetch_info_fini(struct fetch_info *info)
 	free(info->what);
 	free(info->current);
 	free(info->text);
+	free(info->holders);
 }
 
 int

@@ -308,6 +308,21 @@ partial_mark(struct partial *partial, uint64_t piece)
 	atomic_fetch_add(&partial->have_bytes, merkle_piece_length(partial->content.size_bytes,
 								   partial->piece_bytes, piece));
 	atomic_fetch_add(&partial->have_count, 1);
+	if (partial->on_piece != NULL)
+		partial->on_piece(partial->on_piece_arg, piece);
+}
+
+void
+partial_listen(struct partial *partial, void (*fn)(void *arg, uint64_t piece), void *arg)
+{
+	partial->on_piece_arg = arg;
+	partial->on_piece = fn;
+}
+
+int
+partial_dup(const struct partial *partial)
+{
+	return fcntl(partial->data_fd, F_DUPFD_CLOEXEC, 3);
 }
 
 bool

@@ -59,7 +59,7 @@ struct digest	*partial_layer(const struct partial *partial);
 
 /*
  * Takes up what is on the disk.  The have file stores the layer too, so that a resumed fetch needs no holder for it.
- * A have file that belongs to these very bytes is believed, nothing is read.  One that is damaged, of another content,
+ * A have file that belongs to these very bytes is believed, and nothing is read but what came after the last sync before a kill.  One that is damaged, of another content,
  * or that does not fit the data file (its inode, its length; after partial_close() its times) is ignored: then the existing bytes are read and verified
  * again if the layer is known, and dropped otherwise.  *ret_read_bytes says how much was read to verify.
  */
@@ -72,6 +72,10 @@ bool		 partial_is_complete(const struct partial *partial);
 /* The bits, most significant first, ⌈count / 8⌉ bytes into bits[]. */
 void		 partial_bits(const struct partial *partial, unsigned char *bits);
 
+/* From now on fn(arg, piece) is told of each piece when it is verified, on the thread that fed it.  NULL: nobody is.  Not while sinks feed. */
+void		 partial_listen(struct partial *partial, void (*fn)(void *arg, uint64_t piece), void *arg);
+/* Another descriptor of the bytes; -1 and errno. */
+int		 partial_dup(const struct partial *partial);
 /* Reads verified bytes: P2P_NOT_FOUND unless every piece that the range touches is verified, P2P_BAD_RANGE outside of
  * the content. */
 int		 partial_read(const struct partial *partial, void *data, size_t len, uint64_t offset, struct error *err);

@@ -2,13 +2,16 @@
  *
  * partial_load.c - finds out what the disk holds of a content.
  *
- * A have file that belongs to the data file is believed, and nothing is read;
- * unless the partial was closed in order and the data file changed since, which
- * was not us then.  Otherwise its bits are dropped for good *before* the data file is given its
- * full length, for that length is one of the signs of belonging: in the other
- * order a crash in between would leave a have file that claims holes.  The
- * bytes that there are, holes aside, are then read and held against the layer;
- * without a layer nothing tells right from wrong, and they are dropped.
+ * A have file that belongs to the data file is believed, and what it claims is
+ * not read; unless the partial was closed in order and the data file changed
+ * since, which was not us then.  Otherwise its bits are dropped for good
+ * *before* the data file is given its full length, for that length is one of
+ * the signs of belonging: in the other order a crash in between would leave a
+ * have file that claims holes.
+ *
+ * Whatever else has bytes is read and held against the layer, holes aside:
+ * after a kill that is what came since the last sync.  Without a layer nothing
+ * tells right from wrong, and all is dropped.
  *
  * What is read must be the disk.  After a failed sync the kernel may keep pages
  * that it could not write and call them clean: dirty pages are written out
@@ -56,9 +59,25 @@ next_piece_with_data(const struct partial *partial, uint64_t piece)
 	return errno == ENXIO ? partial->count : piece; /* EINVAL: it cannot tell */
 }
 
-static int
-verify_all(struct partial *partial, uint64_t *ret_read_bytes, struct error *err)
+/* The first piece at or after `piece` that is to be verified. */
+static uint64_t
+next_unproven(const struct partial *partial, uint64_t piece)
 {
+	while (piece < partial->count &&
+	       (piece = next_piece_with_data(partial, piece)) < partial->count &&
+	       partial_has(partial, piece))
+		piece++;
+	return piece;
+}
+
+/* What has bytes, and is not known to be right. */
+static int
+verify_rest(struct partial *partial, uint64_t *ret_read_bytes, struct error *err)
+{
+	uint64_t piece = next_unproven(partial, 0), read_bytes = 0;
+
+	if (piece >= partial->count)
+		return P2P_OK;
 	/* What is read must be the disk, not pages that a failed sync left in memory. */
 	if (fdatasync(partial->data_fd) < 0)
 		return error_errno(err, "cannot sync the partial file");
@@ -67,14 +86,11 @@ verify_all(struct partial *partial, uint64_t *ret_read_bytes, struct error *err)
 	unsigned char *block = mem_alloc(STORE_BLOCK);
 	struct digest *leaves =
 	    mem_alloc(partial->piece_bytes / MERKLE_LEAF_BYTES * sizeof(*leaves));
-	uint64_t piece = 0, read_bytes = 0;
-	while (piece < partial->count &&
-	       (piece = next_piece_with_data(partial, piece)) < partial->count) {
+	for (; piece < partial->count; piece = next_unproven(partial, piece + 1)) {
 		if (verify_piece(partial, piece, block, leaves))
 			partial_mark(partial, piece);
 		read_bytes +=
 		    merkle_piece_length(partial->content.size_bytes, partial->piece_bytes, piece);
-		piece++;
 	}
 	free(leaves);
 	free(block);
@@ -148,9 +164,9 @@ partial_load(struct partial *partial, uint64_t *ret_read_bytes, struct error *er
 			rc = have_drop_bits(&partial->have, err);
 		if (rc == P2P_OK)
 			rc = fit_data(partial, &st, err);
-		if (rc == P2P_OK && partial_has_layer(partial))
-			rc = verify_all(partial, &read_bytes, err);
 	}
+	if (rc == P2P_OK && partial_has_layer(partial))
+		rc = verify_rest(partial, &read_bytes, err);
 	if (rc == P2P_OK)
 		*ret_read_bytes = read_bytes;
 	return rc;

@@ -42,7 +42,7 @@ struct partial_sink {
 	size_t piece_fill;     /* bytes of the current piece whose leaves are in leaves[] */
 	size_t fill;           /* bytes in block[] */
 	struct digest *leaves; /* of one piece */
-	unsigned char block[STORE_BLOCK];
+	unsigned char block[]; /* STORE_BLOCK, or the whole run if that is less */
 };
 
 struct partial_sink *
@@ -54,16 +54,18 @@ partial_sink_new(struct partial *partial, uint64_t first, uint64_t count)
 		if (partial_set_bit(partial->claims, i))
 			assert(!"a piece is fed by two sinks");
 
+	uint64_t offset = first * partial->piece_bytes, end = offset + count * partial->piece_bytes;
+	if (end > partial->content.size_bytes)
+		end = partial->content.size_bytes;
+	size_t block_bytes = end - offset < STORE_BLOCK ? end - offset : STORE_BLOCK;
 	/* Not cleared: the block need not be. */
-	struct partial_sink *sink = mem_alloc(sizeof(*sink));
+	struct partial_sink *sink = mem_alloc(sizeof(*sink) + block_bytes);
 	sink->partial = partial;
 	sink->first = first;
 	sink->count = count;
 	sink->verified = sink->received_bytes = sink->verified_bytes = 0;
-	sink->offset = first * partial->piece_bytes;
-	sink->end = (first + count) * partial->piece_bytes;
-	if (sink->end > partial->content.size_bytes)
-		sink->end = partial->content.size_bytes;
+	sink->offset = offset;
+	sink->end = end;
 	sink->failed = P2P_OK;
 	sink->piece_fill = sink->fill = 0;
 	sink->leaves = mem_alloc(partial->piece_bytes / MERKLE_LEAF_BYTES * sizeof(struct digest));

@@ -12,9 +12,9 @@
  * both in use both are measured under the same load, so a single run by one wire can be held
  * against three by the other.
  *
- * Bytes and shares are kept as two fading sums, whose quotient weighs a run by its length, and
- * whose memory is about four runs.  The first run of a wire pays for its connection: the second one
- * replaces it.
+ * Runs are gathered until they have brought WIRE_SAMPLE_MIN bytes: that is a sample.  Bytes and
+ * shares are kept as two fading sums, whose quotient weighs a sample by its length, and whose memory
+ * is about four samples.  The first one of a wire pays for its connection: the second one replaces it.
  *
  * CHOOSING.  A wire of which nothing is known is tried with one run; meanwhile the other is used if
  * it is known, else REST.  Then the better one, which REST is unless the other was faster by a
@@ -34,11 +34,12 @@
 #include "mem.h"
 #include "peers.h"
 
-#define FADING 0.75 /* of the sums, with each run */
+#define FADING 0.75 /* of the sums, with each sample */
 
 /* One wire of a peer. */
 struct line {
-	double bytes, share_us; /* fading sums over ended runs */
+	double bytes, share_us; /* fading sums over samples */
+	double gathered_bytes, gathered_us; /* of the next one */
 	unsigned samples;       /* that were added, at most 2 are counted */
 	unsigned under_way;
 	unsigned failures; /* since it last worked */
@@ -143,11 +144,16 @@ compare(struct entry *entry)
 }
 
 static void
-add_sample(struct entry *entry, struct line *line, uint64_t bytes, double share_us)
+add_run(struct entry *entry, struct line *line, uint64_t bytes, double share_us)
 {
+	line->gathered_bytes += (double)bytes;
+	line->gathered_us += share_us > 1 ? share_us : 1;
+	if (line->gathered_bytes < WIRE_SAMPLE_MIN)
+		return;
 	double fading = line->samples == 1 ? 0 : FADING;
-	line->bytes = line->bytes * fading + (double)bytes;
-	line->share_us = line->share_us * fading + (share_us > 1 ? share_us : 1);
+	line->bytes = line->bytes * fading + line->gathered_bytes;
+	line->share_us = line->share_us * fading + line->gathered_us;
+	line->gathered_bytes = line->gathered_us = 0;
 	if (line->samples < 2)
 		line->samples++;
 	compare(entry);
@@ -285,8 +291,7 @@ wire_choice_end(struct wire_choice *choice, const char *peer, const struct wire_
 	} else if (outcome == WIRE_WORKED) {
 		line->failures = 0;
 		line->not_before_us = 0;
-		if (run->is_measured && bytes >= WIRE_SAMPLE_MIN &&
-		    entry->share_us >= run->share_us)
-			add_sample(entry, line, bytes, entry->share_us - run->share_us);
+		if (run->is_measured && entry->share_us >= run->share_us)
+			add_run(entry, line, bytes, entry->share_us - run->share_us);
 	}
 }

@@ -17,7 +17,7 @@
 #define WIRE_BACKOFF_MAX_MS	(5 * 60000)
 #define WIRE_AGAIN_RUNS		32		/* of so many runs one goes by the other wire */
 #define WIRE_MARGIN_PERCENT	10		/* by which a wire must be faster than REST to be taken instead */
-#define WIRE_SAMPLE_MIN		(1u << 20)	/* bytes of a run that says something of the wire's rate */
+#define WIRE_SAMPLE_MIN		(1u << 20)	/* bytes that runs must have brought to say something of the wire's rate */
 
 enum wire_use {
 	WIRE_SMALL,	/* a message, or a content that is one run: goes by what is known, is not measured */

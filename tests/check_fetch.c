@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "metrics.h"
 
 #define WAIT_MS	   30000
 #define PAUSE_US   2000
@@ -493,9 +494,12 @@ START_TEST(test_auto_measures_both_wires)
 	uint64_t id = fetch(b, "t/small");
 	ck_assert_int_eq(wait_for_state(b, id, FETCH_DONE, 1), P2P_OK);
 	check_transport(b, id, "rest");
+	uint64_t by_rest = metrics_get(METRIC_REST_BYTES_OUT);
+	uint64_t by_grpc = metrics_get(METRIC_RPC_BYTES_OUT);
 	id = fetch(b, "t/big");
 	ck_assert_int_eq(wait_for_state(b, id, FETCH_DONE, 1), P2P_OK);
-	check_transport(b, id, "rest+grpc");
+	ck_assert_uint_gt(metrics_get(METRIC_REST_BYTES_OUT), by_rest);
+	ck_assert_uint_gt(metrics_get(METRIC_RPC_BYTES_OUT), by_grpc);
 	ck_assert(is_same_file(0, 1, "t/big"));
 }
 END_TEST

@@ -32,17 +32,24 @@ struct sim {
 	uint64_t now_us;
 	double speed[WIRE_COUNT]; /* bytes per microsecond that a wire could bring alone */
 	unsigned depth;		  /* runs under way */
+	double run_bytes;	  /* 0: RUN_BYTES */
 	struct sim_run runs[DEPTH_MAX];
 	unsigned under_way;
 	unsigned begun[WIRE_COUNT];
 };
+
+static double
+sim_run_bytes(const struct sim *sim)
+{
+	return sim->run_bytes != 0 ? sim->run_bytes : RUN_BYTES;
+}
 
 static void
 sim_begin(struct sim *sim)
 {
 	struct sim_run *run = &sim->runs[sim->under_way++];
 	wire_choice_begin(sim->choice, peer_a, BOTH, WIRE_BULK, sim->now_us, &run->run);
-	run->left = RUN_BYTES;
+	run->left = sim_run_bytes(sim);
 	sim->begun[run->run.wire]++;
 }
 
@@ -73,7 +80,8 @@ sim_step(struct sim *sim)
 	sim->now_us += (uint64_t)soonest_us;
 	struct wire_run ended = sim->runs[first].run;
 	sim->runs[first] = sim->runs[--sim->under_way];
-	wire_choice_end(sim->choice, peer_a, &ended, WIRE_WORKED, RUN_BYTES, sim->now_us);
+	wire_choice_end(sim->choice, peer_a, &ended, WIRE_WORKED,
+	    (uint64_t)sim_run_bytes(sim), sim->now_us);
 }
 
 static void
@@ -140,6 +148,17 @@ START_TEST(test_the_faster_wire_is_settled_on)
 			      "depth %u: %u by rest", depth, sim.begun[WIRE_REST]);
 		wire_choice_free(sim.choice);
 	}
+}
+END_TEST
+
+START_TEST(test_small_runs_are_gathered_until_they_say_something)
+{
+	struct sim sim = sim_new(100, 300, 4);
+	sim.run_bytes = 64 << 10;
+	sim_steps(&sim, 200);
+	sim_steps(&sim, 3 * WIRE_AGAIN_RUNS);
+	ck_assert_uint_ge(sim.begun[WIRE_GRPC], 2 * WIRE_AGAIN_RUNS);
+	wire_choice_free(sim.choice);
 }
 END_TEST
 
@@ -386,6 +405,7 @@ main(void)
 	TCase *tcase = tcase_create("wire_choice");
 	tcase_add_test(tcase, test_each_wire_is_tried_once_and_meanwhile_rest_is_used);
 	tcase_add_test(tcase, test_the_faster_wire_is_settled_on);
+	tcase_add_test(tcase, test_small_runs_are_gathered_until_they_say_something);
 	tcase_add_test(tcase, test_rest_is_kept_if_it_is_faster);
 	tcase_add_test(tcase, test_a_wire_that_is_hardly_faster_than_rest_is_not_worth_it);
 	tcase_add_test(tcase, test_runs_that_overlap_are_measured_fairly);

@@ -5,13 +5,13 @@
 # holders: whatever it does, the result is exact, and the other holder takes over.
 #
 # CUT_POINTS=N: so many bytes of the header, and of the body, at which the answer ends (12); all: every one.
-# FLIP_POINTS=N: so many leaves in which a bit is turned (6); all: every one.  STALLS=1: more stalls, which take long.
+# Each run of pieces that the nearer one sends is spoiled, so that it matters not which ones it is asked for.
 # shellcheck disable=SC2016,SC2317 # eval expands late; functions are called by ok
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-cut_points=${CUT_POINTS:-12} flip_points=${FLIP_POINTS:-6}
-leaf=16384
+cut_points=${CUT_POINTS:-12}
+leaf=16384 piece=65536 # the smallest, which all that is fetched here has
 
 # bad_line PEER: the peer is reached by a line that does what $TMP/PEER/script says.
 bad_line() {
@@ -34,10 +34,11 @@ spoiled() { [[ -s $TMP/a/spoiled ]]; }
 bad_line a
 bad_line c
 # a is the nearer one: c answers late.
-echo "delay 12 0 /" >"$TMP/c/script"
+echo "delay 40 0 /" >"$TMP/c/script"
 random_file $leaf "$TMP/a/share/leaf.bin"
 random_file $((40 * leaf + 99)) "$TMP/a/share/some.bin"
 random_file $((6 << 20)) "$TMP/a/share/big.bin"
+random_file $((leaf + 99)) "$TMP/a/share/short.bin"
 cp "$TMP"/a/share/*.bin "$TMP/c/share/"
 peer_start a
 peer_start c
@@ -49,8 +50,11 @@ mkdir "$TMP/out"
 
 # Fetched elsewhere, so that it is fetched anew each time.
 fetched() {
+	local begin
+	begin=$(now_us)
 	rm -f "$TMP/out/$1"
 	timeout $((${2:-20} * FACTOR)) "$P2PCTL" -s "$TMP/b/sock" -q fetch "$1" -o "$TMP/out/$1" || return
+	took_ms=$((($(now_us) - begin) / 1000))
 	cmp "$TMP/a/share/$1" "$TMP/out/$1"
 }
 # After the fault the nearer one is asked again only when it is trusted again; a new fetch knows nothing of the old.
@@ -62,6 +66,8 @@ survives() { # FILE SECONDS SCRIPT...
 	spoiled || { echo "the line was not used"; return 1; }
 	spoil pass
 }
+
+wasted() { metric b p2pd_wasted_bytes_total; }
 
 ok "without faults" fetched some.bin
 ok "in crumbs of 7 bytes" survives leaf.bin 20 crumbs 7 0
@@ -76,23 +82,31 @@ points() { # FROM TO HOW-MANY: evenly, from a random start
 	if [[ $count == all ]] || ((count > n)); then count=$n; fi
 	for ((i = 0; i < count; i++)); do echo $(($1 + (n * i + RANDOM % n) / count)); done
 }
+cuts=0
 for at in $(points 0 "$header_bytes" "$cut_points"); do
 	ok "cut at byte $at of $header_bytes of the header" survives leaf.bin 20 cut "$at" 0
+	cuts=$((cuts + 1))
 done
 for at in $(points "$header_bytes" $((header_bytes + leaf)) "$cut_points"); do
 	ok "$( ((at % 2)) && echo cut || echo reset) at byte $((at - header_bytes)) of a leaf" \
 		survives leaf.bin 20 "$( ((at % 2)) && echo cut || echo rst)" "$at" 0
+	cuts=$((cuts + 1))
 done
-ok "cut in the middle of many" survives big.bin 20 cut 1500001 1
+ok "of each no more than the one leaf was fetched again" test "$(wasted)" -le $((cuts * leaf))
+before=$(wasted)
+ok "cut in the middle of a piece, once" survives big.bin 20 cut 40001 1
+ok "no more than that piece was fetched again" test $(($(wasted) - before)) -le $piece
+ok "cut in the middle of each run" survives big.bin 20 cut 40001 0
 
 # --- wrong bytes ---
-for at in $(points 0 41 "$flip_points"); do
-	ok "a bit of leaf $at is turned" survives some.bin 20 flip $((at * leaf + RANDOM % 99)) 0
+data="?size="
+for at in 0 1 2 3; do
+	ok "a bit of leaf $at of a piece is turned" survives some.bin 20 turn $((at * leaf + RANDOM % leaf)) 0 "$data"
 done
+ok "a bit of the last leaf is turned, which is short" survives short.bin 20 turn $((leaf + RANDOM % 99)) 0 "$data"
 ok "and the log names who" log_has b "$(ctl a status | awk '$1 == "peer" { print $2 }')"
 
 # --- tales ---
-data="?size="
 for tale in "short 100" "extra 100" "range 16384" "range 1" "whole 0" "html 0" "error 404" "error 503"; do
 	ok "$tale" survives some.bin 20 "$tale" 0 "$data"
 done
@@ -102,14 +116,18 @@ ok "a layer that is too short" survives big.bin 20 short 32 0 /layer
 ok "a layer that is too long" survives big.bin 20 extra 32 0 /layer
 ok "a layer that is a page" survives big.bin 20 html 0 0 /layer
 
-# --- stalls: replaced within 20 s ---
-ok "a stall, after a part" survives big.bin 25 stall 200000 0
-ok "a drip" survives big.bin 25 drip 100000 0
-if [[ -n ${STALLS-} ]]; then
-	ok "a stall before the first byte" survives leaf.bin 25 stall 0 0
-	ok "a stall in the header" survives leaf.bin 25 stall 40 0
-	ok "a stalled layer" survives big.bin 25 stall 0 0 /layer
-fi
+# --- stalls: replaced within 20 s, much sooner as a rule ---
+survives_stall() {
+	ok "$1" survives "$2" 20 "${@:3}"
+	echo "# $took_ms ms"
+}
+survives_stall "a stall in a piece" big.bin stall 40000 0 "$data"
+survives_stall "a drip" big.bin drip 40000 0 "$data"
+survives_stall "a stall before the first byte" leaf.bin stall 0 0 "$data"
+survives_stall "a stall in the header" leaf.bin stall 40 0 "$data"
+survives_stall "a drip in the header" leaf.bin drip 40 0 "$data"
+survives_stall "a stalled layer" big.bin stall 300 0 /layer
+survives_stall "a dripping layer" big.bin drip 300 0 /layer
 
 # --- nobody tells the truth: it waits, and goes on by itself when one returns ---
 echo "flip 1 0" >"$TMP/c/script"

@@ -10,12 +10,14 @@ N is the action's number, TIMES how often it is done since the script was last w
 
     pass            nothing
     delay N         N ms later
-    cut N           the first N bytes of the answer (header and body), then the end of the connection
+    cut N           the first N bytes of the answer (header and body), then the end of the connection; an answer that is
+                    no longer than that is not touched, here and in the next three
     rst N           the same, but by a reset
     stall N         the same, but then nothing more for as long as the other side waits
     drip N          the same, but then a byte a second
     crumbs N        all of it in segments of N bytes
-    flip N          the lowest bit of byte N of the file is turned, if it is in this answer and N >= 0
+    flip N          the lowest bit of byte N of the file is turned, if it is in this answer
+    turn N          the same of byte N of the body, if it is so long
     short N         N bytes fewer than the header says, by a header that says so
     extra N         N bytes more than were asked for
     range N         Content-Range is off by N bytes
@@ -23,7 +25,7 @@ N is the action's number, TIMES how often it is done since the script was last w
     html N          200 with a page that has the length of what was asked for
     error N         the status is N
 
-LOG gets a line for each answer that was spoiled: ACTION N REQUEST-LINE.
+LOG gets a line for each answer that was spoiled: ACTION N REQUEST-LINE.  An answer that the action does not touch is not counted.
 """
 import asyncio
 import os
@@ -36,20 +38,28 @@ listen, target, script, log = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], s
 done = {}  # of each version of the script, how often
 
 
-def wanted(request_line):
+def touches(action, number, head, body):
+    if action == "flip":
+        return 0 <= number - first_byte(head) < len(body)
+    if action == "turn":
+        return number < len(body)
+    return action not in ("cut", "rst", "stall", "drip") or number < len(head) + len(body)
+
+
+def wanted(request_line, head, body):
     try:
         with open(script) as file:
             words = file.read().split()
         version = os.stat(script).st_mtime_ns
     except OSError:
-        return None
+        return "pass", 0
     if not words or words[0] == "pass":
-        return None
+        return "pass", 0
     action, number, times, match = (words + ["0", "0", "/v1/contents/"][len(words) - 1:])[:4]
-    if match not in request_line:
-        return None
+    if match not in request_line or not touches(action, int(number), head, body):
+        return "pass", 0
     if int(times) and done.get(version, 0) >= int(times):
-        return None
+        return "pass", 0
     done[version] = done.get(version, 0) + 1
     with open(log, "a") as file:
         file.write(f"{action} {number} {request_line}\n")
@@ -84,10 +94,9 @@ def with_status(head, status):
 
 def spoil(head, body, action, number):
     """What concerns the content of an answer, not its way."""
-    if action == "flip":
-        at = number - first_byte(head)
-        if 0 <= at < len(body):
-            body = body[:at] + bytes([body[at] ^ 1]) + body[at + 1:]
+    if action in ("flip", "turn"):
+        at = number - (first_byte(head) if action == "flip" else 0)
+        body = body[:at] + bytes([body[at] ^ 1]) + body[at + 1:]
     elif action == "short":
         body = body[:max(0, len(body) - number)]
         head = replaced(head, b"content-length", str(len(body)))
@@ -116,7 +125,7 @@ def reset(writer):
     writer.transport.abort()
 
 
-async def hand_over(writer, answer, action, number):
+async def hand_over(reader, writer, answer, action, number):
     """Whether the connection is still good after it."""
     if action == "delay":
         await asyncio.sleep(number / 1000)
@@ -141,7 +150,7 @@ async def hand_over(writer, answer, action, number):
         writer.write(bytes([byte]))
         await writer.drain()
     if action == "stall":
-        await asyncio.sleep(3600)
+        await reader.read(1)  # the other side asks nothing more before it has its answer: this is its end
     return False
 
 
@@ -165,9 +174,9 @@ async def exchange(reader, writer, up_reader, up_writer):
         await pump(up_reader, writer)
         return False
     body = await up_reader.readexactly(int(length))
-    action, number = wanted(request_line) or ("pass", 0)
+    action, number = wanted(request_line, answer, body)
     answer, body = spoil(answer, body, action, number)
-    return await hand_over(writer, answer + body, action, number)
+    return await hand_over(reader, writer, answer + body, action, number)
 
 
 async def connected(reader, writer):

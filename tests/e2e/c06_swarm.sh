@@ -1,0 +1,55 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# c06 - those who fetch the same content help each other: a seed behind a slow line sends little more than one copy; what somebody has
+# verified can be had from him before he has all, also when every whole holder is gone.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+size=$((24 << 20))
+rate=$((6 << 20))
+line_new a $rate
+peer_new a "network.advertise=http://127.0.0.1:${LINE[a]}"
+for peer in b c d; do peer_new $peer "network.seed=http://127.0.0.1:${LINE[a]}"; done
+random_file $size "$TMP/a/share/data.bin"
+for peer in a b c d; do peer_start $peer; done
+for peer in b c d; do ok "$peer knows the file" until_true 20 lists $peer data.bin; done
+for peer in b c d; do for other in b c d; do [[ $peer == "$other" ]] || until_true 20 sees $peer $other; done; done
+
+out() { metric "$1" 'p2pd_bytes_total{wire="rest",direction="out"}'; }
+
+# --- all at once ---
+declare -A ID=()
+had=$(out a)
+begin=$(now_us)
+for peer in b c d; do ID[$peer]=$(fetch_start $peer data.bin); done
+several() { (($(fetch_field "$1" "${ID[$1]}" 7) > 1)); }
+ok "pieces come from several holders at once" until_true 10 several b
+for peer in b c d; do
+	ok "$peer has it" until_true 60 fetch_is $peer "${ID[$peer]}" "done"
+	ok "and it is equal" cmp "$TMP/a/share/data.bin" "$TMP/$peer/share/data.bin"
+done
+took_ms=$((($(now_us) - begin) / 1000))
+sent=$(($(out a) - had))
+echo "# the seed sent $((100 * sent / size)) % of the file; the last was done after $took_ms ms, its line alone takes $((size * 1000 / rate)) ms"
+ok "the seed sent less than two copies to the three" test $sent -lt $((2 * size))
+
+# --- the seed goes while nobody has all ---
+random_file $size "$TMP/a/share/more.bin"
+for peer in b c d; do ok "$peer knows of another file" until_true 20 lists $peer more.bin; done
+id=$(fetch_start b more.bin)
+until_true 20 fetch_beyond b "$id" $((size / 3))
+peer_kill a
+ok "b has a part of it, and the only holder is gone" until_true 30 fetch_is b "$id" waiting
+late=$(fetch_start c more.bin)
+part=$(fetch_field b "$id" 3)
+ok "c gets the layer and the part from b, whom no catalog names" until_true 40 fetch_beyond c "$late" $((part - 1))
+ok "and waits for the rest" until_true 20 fetch_is c "$late" waiting
+root=$(ctl b search --exact more.bin | cut -f5)
+ok "what b has not is not found there" test "$(rest_status b "/v1/contents/$root?size=$size")" = 404
+peer_start a
+ok "with the seed back b goes on" until_true 60 fetch_is b "$id" "done"
+ok "and c" until_true 60 fetch_is c "$late" "done"
+ok "b's is equal" cmp "$TMP/a/share/more.bin" "$TMP/b/share/more.bin"
+ok "c's is equal" cmp "$TMP/a/share/more.bin" "$TMP/c/share/more.bin"
+finish
