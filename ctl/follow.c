@@ -99,7 +99,7 @@ ask_job(struct follow *follow, struct follow_job *job)
 	int result = conn_ask(follow->ctl->conn, &request, NULL, 0, &reply);
 	if (result != CONN_OK)
 		return result;
-	if (job->state == FOLLOW_GOING && reply.count == 1) {
+	if (job->state == FOLLOW_GOING && reply.count >= 1) {
 		const char *state = record_text(&reply.records[0], "state");
 		const char *text = record_text(&reply.records[0], "text");
 

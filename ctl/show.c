@@ -416,6 +416,33 @@ collect_fetches(struct ctl *ctl, struct reply *ret)
 	return EXIT_DONE;
 }
 
+/* Whom the bytes of one fetch come from; `fetches` of all of them does not tell. */
+static void
+show_holders(const struct ctl *ctl, const struct reply *reply)
+{
+	static const char *const heads[] = { "HOLDER", "STATE", ">ASKS", ">RATE", ">GOT", ">PIECES", "WHOLE" };
+	struct table table;
+	char rate[RENDER_CELL_SIZE];
+
+	table_init(&table, ctl->is_terminal, heads, COUNT(heads));
+	for (size_t i = 0; i < reply->count; i++) {
+		const struct record *holder = &reply->records[i];
+
+		if (strcmp(holder->word, "holder") != 0)
+			continue;
+		table_text(&table, record_text(holder, "peer"));
+		table_text(&table, record_text(holder, "state"));
+		table_number(&table, record_number(holder, "asks", 0));
+		render_size(record_number(holder, "rate_bps", 0), rate);
+		strcat(rate, "/s");
+		table_either(&table, rate, record_number(holder, "rate_bps", 0));
+		table_size(&table, record_number(holder, "bytes", 0));
+		table_number(&table, record_number(holder, "pieces", 0));
+		table_text(&table, record_text(holder, "whole"));
+	}
+	table_end(&table);
+}
+
 int
 show_fetches(struct ctl *ctl)
 {
@@ -434,8 +461,14 @@ show_fetches(struct ctl *ctl)
 	} else {
 		table_init(&table, ctl->is_terminal, heads, COUNT(heads));
 		for (size_t i = 0; i < reply.count; i++)
-			add_fetch(&table, &reply.records[i]);
+			if (strcmp(reply.records[i].word, "fetch") == 0)
+				add_fetch(&table, &reply.records[i]);
 		table_end(&table);
+		if (reply.count > 1 && strcmp(reply.records[1].word, "holder") == 0 &&
+		    ctl->is_terminal) {
+			putchar('\n');
+			show_holders(ctl, &reply);
+		}
 	}
 	reply_fini(&reply);
 	return EXIT_DONE;

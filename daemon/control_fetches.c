@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "control_commands.h"
+#include "swarm.h"
 
 /* The argument as the number of a fetch. */
 static bool
@@ -151,6 +152,27 @@ put_fetch(struct buf *out, const struct fetch_info *info)
 	reply_end(out);
 }
 
+/* Of one fetch: whom its current file comes from. */
+static void
+put_holder(struct buf *out, uint64_t id, const struct swarm_view *holder)
+{
+	const char *state = holder->has_lied	    ? "barred"
+			    : holder->is_backing_off ? "resting"
+			    : holder->asks != 0	    ? "asked"
+						    : "idle";
+
+	reply_record(out, 200, "holder");
+	reply_number(out, "fetch", id);
+	reply_text(out, "peer", holder->peer);
+	reply_text(out, "state", state);
+	reply_text(out, "whole", holder->is_whole ? "yes" : "no");
+	reply_number(out, "pieces", holder->pieces_held);
+	reply_number(out, "asks", holder->asks);
+	reply_number(out, "rate_bps", holder->rate_bps);
+	reply_number(out, "bytes", holder->bytes);
+	reply_end(out);
+}
+
 static void
 answer_one_fetch(struct command *command)
 {
@@ -165,6 +187,8 @@ answer_one_fetch(struct command *command)
 		return;
 	}
 	put_fetch(&command->reply, &info);
+	for (size_t i = 0; i < info.holder_count; i++)
+		put_holder(&command->reply, id, &info.holders[i]);
 	command_put_count(command, 1);
 	fetch_info_fini(&info);
 }
