@@ -274,6 +274,65 @@ START_TEST(test_contents_out_of_range_are_refused)
 }
 END_TEST
 
+/* Of the largest content that there can be. */
+static struct holding_answer
+largest_answer(bool is_full)
+{
+	struct content_id content = sample_content();
+	size_t count =
+	    (size_t)merkle_piece_count(content.size_bytes, merkle_piece_bytes(content.size_bytes));
+	struct holding_answer answer = { .next = UINT64_MAX,
+					 .is_full = is_full,
+					 .piece_count = is_full ? 0 : HOLDINGS_NEWS_MAX,
+					 .coming_count = HOLDINGS_NEWS_MAX,
+					 .peer_count =
+					     is_full ? HOLDINGS_FOLLOWERS_MAX : HOLDINGS_NEWS_MAX };
+
+	answer.bits_len = is_full ? count / 8 : 0;
+	answer.bits = mem_alloc(count / 8);
+	memset(answer.bits, 0xa5, count / 8);
+	answer.pieces = mem_zero(HOLDINGS_NEWS_MAX, sizeof(*answer.pieces));
+	answer.coming = mem_zero(HOLDINGS_NEWS_MAX, sizeof(*answer.coming));
+	answer.peers = mem_zero(HOLDINGS_NEWS_MAX, sizeof(*answer.peers));
+	for (size_t i = 0; i < HOLDINGS_NEWS_MAX; i++) {
+		answer.pieces[i] = answer.coming[i] = count - 1 - i;
+		strcpy(answer.peers[i], PEER);
+	}
+	return answer;
+}
+
+START_TEST(test_the_largest_answer_about_what_is_held_comes_back)
+{
+	struct content_id content = sample_content();
+	uint64_t count =
+	    merkle_piece_count(content.size_bytes, merkle_piece_bytes(content.size_bytes));
+
+	ck_assert_uint_eq(count, MERKLE_LAYER_MAX);
+	for (int is_full = 0; is_full < 2; is_full++) {
+		struct holding_answer answer = largest_answer(is_full), back;
+		char *text = wire_have(&content, &answer);
+		struct error err;
+
+		ck_assert_uint_le(strlen(text), wire_have_max(count));
+		ck_assert_uint_le(wire_have_max(count), WIRE_JSON_MAX);
+		ck_assert_msg(wire_have_parse(text, strlen(text), &content, &back, &err) == P2P_OK,
+			      "%s", err.text);
+		ck_assert_uint_eq(back.next, UINT64_MAX);
+		ck_assert(back.is_full == answer.is_full && !back.is_whole);
+		ck_assert_uint_eq(back.bits_len, answer.bits_len);
+		ck_assert(back.bits_len == 0 || memcmp(back.bits, answer.bits, back.bits_len) == 0);
+		ck_assert_uint_eq(back.piece_count, answer.piece_count);
+		ck_assert_mem_eq(back.coming, answer.coming,
+				 HOLDINGS_NEWS_MAX * sizeof(*back.coming));
+		ck_assert_uint_eq(back.peer_count, answer.peer_count);
+		ck_assert_str_eq(back.peers[back.peer_count - 1], PEER);
+		holding_answer_fini(&answer);
+		holding_answer_fini(&back);
+		free(text);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -284,6 +343,7 @@ main(void)
 	tcase_add_test(both, test_an_answer_with_a_thousand_peers_comes_back);
 	tcase_add_test(both, test_a_page_of_changes_comes_back_to_the_nanosecond);
 	tcase_add_test(both, test_a_notice_comes_back);
+	tcase_add_test(both, test_the_largest_answer_about_what_is_held_comes_back);
 	tcase_add_test(both, test_a_problem_comes_back_with_its_code);
 	tcase_add_test(both, test_a_problem_that_quotes_broken_utf8_is_still_json);
 	tcase_add_test(both, test_a_row_names_at_most_sixteen_holders_and_their_number);
