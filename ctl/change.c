@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * change.c - the commands that change something: put, rm, cancel, reload.
+ * change.c - the commands that change something: put, rm, cancel, limit, reload.
  *
  * put opens the file with the user's rights and hands the descriptor to the daemon.  A directory
  * (-r) is walked without following symbolic links; its files keep their names below the directory's
@@ -261,6 +261,51 @@ int
 change_cancel(struct ctl *ctl)
 {
 	return each_argument(ctl, "fetch", "fetches", "cancelled");
+}
+
+/* --- limit --- */
+
+static void
+print_limits(const struct ctl *ctl, const struct reply *reply)
+{
+	static const char *const heads[] = { "LIMIT", ">RATE" };
+	struct table table;
+
+	table_init(&table, ctl->is_terminal, heads, 2);
+	for (size_t i = 0; i < reply->count; i++) {
+		uint64_t rate = record_number(&reply->records[i], "rate", 0);
+		char size[RENDER_CELL_SIZE], text[RENDER_CELL_SIZE + 2];
+
+		render_size(rate, size);
+		snprintf(text, sizeof(text), "%s/s", size);
+		table_text(&table, record_text(&reply->records[i], "name"));
+		table_either(&table, rate > 0 ? text : "none", rate);
+	}
+	table_end(&table);
+}
+
+int
+change_limit(struct ctl *ctl)
+{
+	struct request request;
+	struct reply reply;
+
+	request_init(&request, "limit");
+	for (int i = 0; i < ctl->arg_count; i++)
+		request_word(&request, ctl->args[i]);
+	if (conn_ask(ctl->conn, &request, NULL, 0, &reply) != CONN_OK)
+		return ctl_lost(ctl, NULL);
+	int ret = EXIT_DONE;
+	if (reply.final.code >= 400)
+		ret = ctl_refused(ctl, NULL, &reply);
+	else if (ctl_has(ctl, OPT_JSON))
+		json_print_reply(&reply, "limits");
+	else if (ctl->arg_count == 0)
+		print_limits(ctl, &reply);
+	else if (!ctl_has(ctl, OPT_QUIET))
+		printf("changed until the next reload or restart\n");
+	reply_fini(&reply);
+	return ret;
 }
 
 /* --- reload --- */

@@ -61,6 +61,7 @@ int		 show_help(struct ctl *ctl);
 int		 change_put(struct ctl *ctl);
 int		 change_rm(struct ctl *ctl);
 int		 change_cancel(struct ctl *ctl);
+int		 change_limit(struct ctl *ctl);
 int		 change_reload(struct ctl *ctl);
 int		 watch_events(struct ctl *ctl);
 int		 fetch_files(struct ctl *ctl);		/* into the share, or by land_files() */

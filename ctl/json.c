@@ -19,14 +19,16 @@
 #include "util.h"
 
 static const char *const numbers[] = {
-	"after",          "asks",            "bytes",           "count",        "done_bytes",   "done_files",
-	"ended_wall_ms",  "epoch",           "eta_ms",       "failed_files", "fetch",
-	"fetches_active", "files",           "free_bytes",   "hashed_bytes", "hashed_files",
-	"heard_ms_ago",   "heard_wall_ms",   "holder_count", "id",           "mtime_ns",
-	"peers_here",     "peers_known",     "pieces",       "present",      "queued_bytes", "queued_files",
-	"rate_bps",       "round_trip_us",   "scans",        "seq",          "size",
-	"sources",        "started_wall_ms", "total_bytes",  "total_files",  "unshareable",
-	"uptime_ms",
+	"after",        "asks",          "bytes",           "count",
+	"done_bytes",   "done_files",    "ended_wall_ms",   "epoch",
+	"eta_ms",       "failed_files",  "fetch",           "fetches_active",
+	"files",        "free_bytes",    "hashed_bytes",    "hashed_files",
+	"heard_ms_ago", "heard_wall_ms", "holder_count",    "id",
+	"mtime_ns",     "peers_here",    "peers_known",     "pieces",
+	"present",      "queued_bytes",  "queued_files",    "rate",
+	"rate_bps",     "round_trip_us", "scans",           "seq",
+	"size",         "sources",       "started_wall_ms", "total_bytes",
+	"total_files",  "unshareable",   "uptime_ms",
 };
 static const char *const truths[] = { "local", "new", "ready", "scanning", "whole" };
 
@@ -34,10 +36,17 @@ static const char *const truths[] = { "local", "new", "ready", "scanning", "whol
 static const struct {
 	const char *word, *plural;
 } lists[] = {
-	{ "address", "addresses" }, { "candidate", "candidates" }, { "command", "commands" },
-	{ "fetch", "fetches" },     { "file", "files" },           { "holder", "holders" },
+	{ "address", "addresses" },
+	{ "candidate", "candidates" },
+	{ "command", "commands" },
+	{ "fetch", "fetches" },
+	{ "file", "files" },
+	{ "holder", "holders" },
+	{ "limit", "limits" },
 	{ "peer", "peers" },
-	{ "restart", "restarts" },  { "trouble", "troubles" },     { "unshareable", "unshareable" },
+	{ "restart", "restarts" },
+	{ "trouble", "troubles" },
+	{ "unshareable", "unshareable" },
 };
 
 static bool

@@ -61,6 +61,7 @@ static const struct {
 	{ "fetches", "[NUMBER]", 0, 1, show_fetches, NULL },
 	{ "cancel", "NUMBER...", 1, -1, change_cancel, "end fetches and drop what they had" },
 	{ "watch", "", 0, 0, watch_events, "tell events as they happen, until Ctrl-C" },
+	{ "limit", "[NAME RATE]", 0, 2, change_limit, NULL },
 	{ "reload", "", 0, 0, change_reload, NULL },
 	{ "help", "[COMMAND]", 0, 1, show_help, NULL },
 };
@@ -245,6 +246,14 @@ complete_options(const char *command)
 	}
 }
 
+static void
+complete_limits(void)
+{
+#define LIMIT(symbol, name) puts(name);
+#include "limit.def"
+#undef LIMIT
+}
+
 /* The option that `word` is, if it takes an argument; else -1. */
 static int
 option_with_argument(const char *word)
@@ -283,6 +292,8 @@ complete(char **words, int count)
 	complete_options(command);
 	if (command != NULL && strcmp(command, "put") == 0)
 		puts("FILES");
+	if (command != NULL && strcmp(command, "limit") == 0)
+		complete_limits();
 	return EXIT_DONE;
 }
 
@@ -347,6 +358,8 @@ check(const struct ctl *ctl, int handler)
 			     handlers[handler].words);
 		return EXIT_USAGE;
 	}
+	if (handlers[handler].run == change_limit && ctl->arg_count == 1)
+		return usage("limit wants a rate behind \"%s\"", ctl->args[0]);
 	if (ctl_has(ctl, OPT_GLOB) && ctl_has(ctl, OPT_EXACT))
 		return usage("%s and --exact do not go together", "--glob");
 	if (ctl_has(ctl, OPT_LIMIT) && (!util_number(ctl->values[OPT_LIMIT], &limit) || limit == 0))

@@ -61,6 +61,8 @@ struct config {
 	uint32_t network_forget_s;	/* after which an absent peer is forgotten; reloadable */
 	uint32_t network_connections;	/* data connections to one holder at once, 1 to 8 */
 	char *network_congestion;	/* TCP congestion control for our listeners; NULL: the system's */
+	uint64_t network_upload_limit, network_download_limit;	/* bytes of files a second; 0: none; reloadable */
+	uint64_t network_upload_limit_per_peer, network_download_limit_per_peer;	/* the same of one address, one peer */
 	/* [fetch] */
 	uint32_t fetch_parallel;	/* contents fetched at once, in all fetches; reloadable */
 	/* [security] */
@@ -106,6 +108,9 @@ struct config_key {
 };
 /* The row at `index`, false past the end. */
 bool		 config_key(size_t index, struct config_key *ret);
+
+/* A size as the file would say it, "64K": bytes, at most `max`.  P2P_BAD_REQUEST. */
+int		 config_parse_size(const char *text, uint64_t max, uint64_t *ret_bytes);
 
 /* True if a host (no port) is a loopback address or "localhost". */
 bool		 config_is_loopback(const char *host);

@@ -295,6 +295,17 @@ set_number(const struct config_row *row, union field field, const char *value)
 	return P2P_OK;
 }
 
+int
+config_parse_size(const char *text, uint64_t max, uint64_t *ret_bytes)
+{
+	uint64_t bytes;
+
+	if (config_value_size(text, &bytes) != P2P_OK || bytes > max)
+		return P2P_BAD_REQUEST;
+	*ret_bytes = bytes;
+	return P2P_OK;
+}
+
 /* Where the value stands in a list of words. */
 static int
 read_word(const char *const *words, size_t count, const char *value, size_t *ret)

@@ -270,6 +270,34 @@ cmd_peers(struct command *command)
 	free(peers);
 }
 
+/* --- limits of bandwidth --- */
+
+void
+cmd_limit(struct command *command)
+{
+	const struct line *line = &command->line;
+	uint64_t bps[THROTTLE_LIMITS];
+	struct error err;
+
+	if (line->word_count == 2) {
+		reply_errorf(command, P2P_BAD_REQUEST, "limit wants a rate behind the name");
+		return;
+	}
+	if (line->word_count == 3 &&
+	    service_set_limit(command->service, line->words[1], line->words[2], &err) != P2P_OK) {
+		reply_error(command, &err);
+		return;
+	}
+	service_limits(command->service, bps);
+	for (int i = 0; i < THROTTLE_LIMITS; i++) {
+		reply_record(&command->reply, 200, "limit");
+		reply_text(&command->reply, "name", throttle_name((enum throttle_limit)i));
+		reply_number(&command->reply, "rate", bps[i]);
+		reply_end(&command->reply);
+	}
+	command_put_count(command, THROTTLE_LIMITS);
+}
+
 /* --- the daemon and the connection --- */
 
 void

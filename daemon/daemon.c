@@ -42,11 +42,12 @@
 #include "rpc_client.h"
 #include "sdnotify.h"
 #include "store.h"
+#include "throttle.h"
 #include "thread.h"
 #include "wires.h"
 
-#define LOCK_FILE	"lock"	/* in the state directory, locked while a daemon uses it */
-#define LANES_MAX	4	/* threads that receive file bytes; the cores, if they are fewer */
+#define LOCK_FILE "lock" /* in the state directory, locked while a daemon uses it */
+#define LANES_MAX 4      /* threads that receive file bytes; the cores, if they are fewer */
 
 struct daemon {
 	const char *config_path;
@@ -55,13 +56,14 @@ struct daemon {
 	struct node_record self;
 	struct loop *loop;
 	struct pool *pool;
+	struct throttle *throttle;
 	struct store *store;
 	struct catalog *catalog;
 	struct events *events;
 	struct holdings *holdings;
 	struct indexer *indexer;
 	struct transport *rest_wire, *rpc_wire;
-	struct transport *wires;	/* both */
+	struct transport *wires; /* both */
 	struct peers *peers;
 	struct fetches *fetches;
 	struct service *service;
@@ -74,7 +76,7 @@ struct daemon {
 	/* The deadline of the way down. */
 	pthread_t deadline;
 	bool has_deadline;
-	pthread_mutex_t mu;	/* guards what follows */
+	pthread_mutex_t mu; /* guards what follows */
 	pthread_cond_t came_down;
 	bool is_down;
 };
@@ -89,13 +91,14 @@ open_state(struct daemon *daemon, struct error *err)
 	if (code != P2P_OK)
 		return code;
 	code = file_open_beneath(daemon->state_fd, LOCK_FILE, O_RDWR | O_CREAT, 0600,
-	    &daemon->lock_fd, err);
+				 &daemon->lock_fd, err);
 	if (code != P2P_OK)
 		return code;
 	if (flock(daemon->lock_fd, LOCK_EX | LOCK_NB) < 0)
 		return error_set(err, P2P_EXISTS,
-		    "another p2pd uses the state directory %s: stop it, or set another [node] state",
-		    directory);
+				 "another p2pd uses the state directory %s: stop it, or set "
+				 "another [node] state",
+				 directory);
 	file_sweep_temporary(daemon->state_fd);
 	return P2P_OK;
 }
@@ -115,7 +118,7 @@ add_address(struct node_record *self, const char *address)
 {
 	if (self->address_count == NODE_ADDRESSES_MAX) {
 		log_warn("%s is not told to others: only %d addresses are", address,
-		    NODE_ADDRESSES_MAX);
+			 NODE_ADDRESSES_MAX);
 		return;
 	}
 	snprintf(self->addresses[self->address_count++], NODE_ADDRESS_SIZE, "%s", address);
@@ -124,7 +127,7 @@ add_address(struct node_record *self, const char *address)
 /* Where a face listens; others are told, unless the configuration says what they are told. */
 static void
 describe_face(struct daemon *daemon, enum wire wire, const struct config_list *listen,
-    const uint16_t *ports, size_t count)
+	      const uint16_t *ports, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		char host[NODE_ADDRESS_SIZE], address[NODE_ADDRESS_SIZE];
@@ -185,6 +188,7 @@ reload(void *arg, struct buf *report, struct error *err)
 		log_open(merged->node_log);
 	config_unref(daemon->config);
 	daemon->config = merged;
+	throttle_configure(daemon->throttle, merged);
 	indexer_configure(daemon->indexer, merged);
 	peers_configure(daemon->peers, merged);
 	fetches_configure(daemon->fetches, merged);
@@ -226,7 +230,8 @@ is_beyond_loopback(const struct config_list *listen)
 		char host[NODE_ADDRESS_SIZE];
 		uint16_t port;
 		if (config_split_address(listen->items[i], host, sizeof(host), &port, NULL) !=
-			P2P_OK || !config_is_loopback(host))
+			P2P_OK ||
+		    !config_is_loopback(host))
 			return true;
 	}
 	return false;
@@ -236,8 +241,15 @@ is_beyond_loopback(const struct config_list *listen)
 static bool
 is_reachable(const struct config *config)
 {
-	return is_beyond_loopback(&config->rest_listen) ||
-	    is_beyond_loopback(&config->grpc_listen);
+	return is_beyond_loopback(&config->rest_listen) || is_beyond_loopback(&config->grpc_listen);
+}
+
+/* Which peer is meant, for its limit. */
+static bool
+peer_at(void *arg, const char *address, char ret_id[PEER_ID_SIZE])
+{
+	const struct daemon *daemon = arg;
+	return peers_at(daemon->peers, address, ret_id);
 }
 
 static bool
@@ -249,6 +261,11 @@ bring_up_wires(struct daemon *daemon, struct error *err)
 	daemon->rpc_wire = rpc_client_new(daemon->loop, daemon->pool, count_lanes(), err);
 	if (daemon->rpc_wire == NULL)
 		return false;
+	const struct transport_limit limit = { .rate = throttle_down(daemon->throttle),
+					       .peer_at = peer_at,
+					       .arg = daemon };
+	rest_client_throttle(daemon->rest_wire, &limit);
+	rpc_client_throttle(daemon->rpc_wire, &limit);
 	rest_client_refuse_private(daemon->rest_wire, refuse);
 	rpc_client_refuse_private(daemon->rpc_wire, refuse);
 	daemon->wires = wires_new(daemon->loop, daemon->rest_wire, daemon->rpc_wire);
@@ -263,6 +280,8 @@ bring_up_subject(struct daemon *daemon, struct error *err)
 	if ((daemon->loop = loop_new(err)) == NULL)
 		return false;
 	daemon->pool = pool_new(daemon->loop, 0);
+	daemon->throttle = throttle_new(daemon->loop);
+	throttle_configure(daemon->throttle, config);
 	if ((daemon->store = store_new(config->share_directory, err)) == NULL)
 		return false;
 	daemon->catalog =
@@ -275,14 +294,14 @@ bring_up_subject(struct daemon *daemon, struct error *err)
 	daemon->events = events_new();
 	daemon->holdings = holdings_new(daemon->loop);
 	daemon->indexer = indexer_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog,
-	    daemon->events, config);
+				      daemon->events, config);
 	if (!bring_up_wires(daemon, err))
 		return false;
-	daemon->peers = peers_new(daemon->loop, daemon->wires, daemon->catalog,
-	    daemon->events, config, &daemon->self);
-	daemon->fetches = fetches_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog,
-	    daemon->indexer, daemon->peers, daemon->wires, daemon->holdings, daemon->events,
-	    config);
+	daemon->peers = peers_new(daemon->loop, daemon->wires, daemon->catalog, daemon->events,
+				  config, &daemon->self);
+	daemon->fetches =
+	    fetches_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog, daemon->indexer,
+			daemon->peers, daemon->wires, daemon->holdings, daemon->events, config);
 	return true;
 }
 
@@ -299,6 +318,7 @@ bring_up_faces(struct daemon *daemon, struct error *err)
 		.fetches = daemon->fetches,
 		.holdings = daemon->holdings,
 		.events = daemon->events,
+		.throttle = daemon->throttle,
 		.reload = reload,
 		.reload_arg = daemon,
 	};
@@ -326,8 +346,8 @@ bring_up(struct daemon *daemon, struct error *err)
 	describe_self(daemon);
 	log_info("p2pd %s: peer %s, \"%s\"", PACKAGE_VERSION, daemon->self.id, daemon->self.name);
 	log_info("configuration %s, state %s, share %s",
-	    daemon->config->source ? daemon->config->source : "by default",
-	    daemon->config->node_state, daemon->config->share_directory);
+		 daemon->config->source ? daemon->config->source : "by default",
+		 daemon->config->node_state, daemon->config->share_directory);
 	if (!bring_up_subject(daemon, err))
 		return false;
 	struct take_up parts = {
@@ -408,7 +428,7 @@ watch_deadline(void *arg)
 	pthread_mutex_unlock(&daemon->mu);
 	if (!is_down) {
 		log_warn("the way down took more than %d ms: leaving the rest to the next start",
-		    DAEMON_STOP_MS);
+			 DAEMON_STOP_MS);
 		_exit(0);
 	}
 	return NULL;
@@ -499,6 +519,7 @@ daemon_free(struct daemon *daemon)
 	events_free(daemon->events);
 	catalog_free(daemon->catalog);
 	store_free(daemon->store);
+	throttle_free(daemon->throttle);
 	loop_free(daemon->loop);
 	close_fd(daemon->lock_fd);
 	close_fd(daemon->state_fd);

@@ -536,6 +536,18 @@ peers_find(const struct peers *peers, const char *id, struct peer_info *ret)
 	return true;
 }
 
+bool
+peers_at(const struct peers *peers, const char *address, char ret_id[PEER_ID_SIZE])
+{
+	assert(loop_is_mine(peers->loop));
+	for (size_t i = 0; i < peers->count; i++)
+		if (addresses_have(&peers->all[i]->addresses, address)) {
+			memcpy(ret_id, peers->all[i]->id, PEER_ID_SIZE);
+			return true;
+		}
+	return false;
+}
+
 void
 peers_on_change(struct peers *peers, void (*fn)(void *arg, const char *id, enum peer_state state),
 		void *arg)

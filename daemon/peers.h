@@ -75,6 +75,8 @@ void		 peers_tell(struct peers *peers);
 struct peer_info *peers_list(const struct peers *peers, size_t *ret_count);
 /* False if unknown. */
 bool		 peers_find(const struct peers *peers, const char *id, struct peer_info *ret);
+/* Who is to be had at this address, as far as anybody is; false if nobody is known there. */
+bool		 peers_at(const struct peers *peers, const char *address, char ret_id[PEER_ID_SIZE]);
 /* A fetch could not reach this peer: greets it now. */
 void		 peers_doubt(struct peers *peers, const char *id);
 

@@ -283,6 +283,8 @@ read_bytes(struct transport *transport, const char *address, const struct conten
 	request->outstanding = &client->outstanding[at];
 	client->outstanding[at] += len;
 	request->exchange.ops = &rest_client_read_ops;
+	request->exchange.rate = client->throttle.rate;
+	transport_limit_key(&client->throttle, address, request->exchange.rate_key);
 	request->exchange.limits.total_ms = 0;
 	request->exchange.limits.stall_ms = client->limits.stall_ms;
 	request->exchange.limits.stall_bps = client->limits.stall_bps;
@@ -370,6 +372,12 @@ void
 rest_client_limit(struct transport *transport, const struct rest_client_limits *limits)
 {
 	client_of(transport)->limits = *limits;
+}
+
+void
+rest_client_throttle(struct transport *transport, const struct transport_limit *limit)
+{
+	client_of(transport)->throttle = *limit;
 }
 
 void

@@ -13,6 +13,7 @@
 
 #include "loop.h"
 #include "transport.h"
+#include "transport_limit.h"
 
 #define REST_CLIENT_LANES_MAX	8
 
@@ -28,6 +29,8 @@ struct rest_client_limits {
 struct transport *rest_client_new(struct loop *loop, unsigned lanes, struct error *err);
 /* Mind.  Before the first request. */
 void		 rest_client_limit(struct transport *transport, const struct rest_client_limits *limits);
+/* Mind.  Before the first request: the limits of bandwidth of reads. */
+void		 rest_client_throttle(struct transport *transport, const struct transport_limit *limit);
 /* Mind.  For a peer that others can reach: from now on connections to loopback, link-local and IPv4 in IPv6 are refused (P2P_UNREACHABLE),
  * whatever a name resolved to.  Multicast and unspecified addresses are refused always. */
 void		 rest_client_refuse_private(struct transport *transport, bool refuse);

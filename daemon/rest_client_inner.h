@@ -47,6 +47,7 @@ struct rest_client {
 	struct transport transport; /* first */
 	struct loop *loop;
 	struct rest_client_limits limits;
+	struct transport_limit throttle;
 	bool refuse_private, is_ending;
 	struct lane *small; /* all but reads */
 	unsigned lane_count;

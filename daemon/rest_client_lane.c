@@ -15,6 +15,10 @@
  * seconds, and counts the time that a sink spends on its disk against the peer.  Our clock stands
  * still while callbacks run.
  *
+ * Under a limit of bandwidth (rate.h) bytes go to the sink in their turn.  An exchange that comes too
+ * early is paused: curl keeps what it has read, reads no more, and the peer's sending stops by
+ * itself.  Such a pause is ours, so the clock of its stall stands still.
+ *
  * Header bytes are counted because curl keeps every header for curl_easy_header() and 7.88 knows no
  * limit for their sum.
  *
@@ -35,6 +39,7 @@
 #include "clock.h"
 #include "mem.h"
 #include "thread.h"
+#include "transport_limit.h"
 
 #define SPARE_MAX     8           /* easy handles kept for the next exchange */
 #define CONNECTS_MAX  64          /* idle connections kept */
@@ -133,6 +138,20 @@ gather(struct lane_exchange *exchange, const void *data, size_t len)
 			 exchange->url, exchange->answer.max_bytes);
 }
 
+/* True once so many bytes may go to the sink.  False: it is paused. */
+static bool
+has_turn(struct lane_exchange *exchange, size_t len)
+{
+	if (!rate_is_limited(exchange->rate))
+		return true; /* before the clock is asked, for every 16 KiB */
+	if (rate_ask(exchange->rate, exchange->rate_key, &exchange->turn, len,
+		     len > RATE_STEP_MAX ? len : RATE_STEP_MAX, clock_us()) >= len)
+		return true;
+	exchange->is_paused = true;
+	exchange->paused_ms = idle_clock_ms(exchange->lane);
+	return false;
+}
+
 static size_t
 on_body(char *data, size_t one, size_t len, void *arg)
 {
@@ -146,10 +165,14 @@ on_body(char *data, size_t one, size_t len, void *arg)
 	code = judge(exchange);
 	if (code != P2P_OK)
 		return CURL_WRITEFUNC_ERROR;
+	bool is_fed = exchange->status / 100 == 2 && exchange->ops->feed != NULL;
+	if (is_fed && !has_turn(exchange, len))
+		return CURL_WRITEFUNC_PAUSE;
 	transport_stall_count(&exchange->stall, len);
-	if (exchange->status / 100 == 2 && exchange->ops->feed != NULL) {
+	if (is_fed) {
 		uint64_t begin = clock_ms();
 
+		rate_pass(&exchange->turn, len);
 		code = exchange->ops->feed(exchange, data, len);
 		lane->busy_ms += clock_ms() - begin;
 	} else {
@@ -180,6 +203,17 @@ set_rules(CURL *easy)
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 }
 
+/* Under a limit no more than passes at a time: bytes that come in small parts are not taken for a
+ * stall by whoever waits for them, and curl keeps as much while it is paused. */
+static long
+buffer_bytes(const struct lane_exchange *exchange)
+{
+	if (exchange->ops->feed == NULL)
+		return ANSWER_BUFFER;
+	size_t step = rate_step(exchange->rate);
+	return step < READ_BUFFER ? (long)step : READ_BUFFER;
+}
+
 static void
 set_request(CURL *easy, struct lane_exchange *exchange)
 {
@@ -192,8 +226,7 @@ set_request(CURL *easy, struct lane_exchange *exchange)
 	curl_easy_setopt(easy, CURLOPT_URL, exchange->url);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)limits->connect_ms);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)limits->total_ms);
-	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE,
-			 exchange->ops->feed != NULL ? (long)READ_BUFFER : (long)ANSWER_BUFFER);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer_bytes(exchange));
 	if (exchange->range[0] != '\0')
 		curl_easy_setopt(easy, CURLOPT_RANGE, exchange->range);
 	if (exchange->body != NULL) {
@@ -220,6 +253,7 @@ end(struct lane *lane, struct lane_exchange *exchange)
 	if (exchange->next != NULL)
 		exchange->next->prev = exchange->prev;
 	exchange->next = exchange->prev = NULL;
+	rate_leave(exchange->rate, exchange->rate_key, &exchange->turn);
 	exchange->ops->ended(exchange);
 }
 
@@ -323,7 +357,38 @@ reap(struct lane *lane)
 	}
 }
 
-/* Ends what stalled.  Answers the milliseconds until somebody is to be looked at again. */
+/* Goes on with one whose turn has come, or may have changed.  Curl hands over what it kept at once,
+ * which may well pause it again. */
+static void
+resume(struct lane *lane, struct lane_exchange *exchange)
+{
+	exchange->is_paused = false;
+	transport_stall_skip(&exchange->stall, idle_clock_ms(lane) - exchange->paused_ms);
+	CURLcode result = curl_easy_pause(exchange->easy, CURLPAUSE_CONT);
+	if (result != CURLE_OK)
+		finish(lane, exchange, result);
+}
+
+static int
+turn_ms(const struct lane_exchange *exchange)
+{
+	return transport_limit_wait_ms(exchange->rate, &exchange->turn, clock_us());
+}
+
+/* Goes on with those whose turn has come. */
+static void
+look_for_turns(struct lane *lane)
+{
+	for (struct lane_exchange *exchange = lane->active, *next; exchange != NULL;
+	     exchange = next) {
+		next = exchange->next;
+		if (exchange->is_paused && turn_ms(exchange) == 0)
+			resume(lane, exchange);
+	}
+}
+
+/* Ends what stalled; who waits for his turn cannot.  Answers the milliseconds until somebody is to be
+ * looked at again. */
 static int
 look_for_stalls(struct lane *lane)
 {
@@ -332,7 +397,11 @@ look_for_stalls(struct lane *lane)
 	for (struct lane_exchange *exchange = lane->active, *next; exchange != NULL;
 	     exchange = next) {
 		next = exchange->next;
-		int wait_ms = transport_stall_look(&exchange->stall, idle_clock_ms(lane));
+		int wait_ms = exchange->is_paused
+				  ? turn_ms(exchange)
+				  : transport_stall_look(&exchange->stall, idle_clock_ms(lane));
+		if (exchange->is_paused && wait_ms == 0)
+			wait_ms = 1;
 		if (wait_ms == 0)
 			fail(lane, exchange, P2P_TIMEOUT, "no or too few bytes came for too long");
 		else if (wait_ms < next_ms)
@@ -386,6 +455,7 @@ run(void *arg)
 
 		curl_multi_perform(lane->multi, &running);
 		reap(lane);
+		look_for_turns(lane);
 		/* curl shortens this to its own next deadline. */
 		curl_multi_poll(lane->multi, NULL, 0, look_for_stalls(lane), NULL);
 	}

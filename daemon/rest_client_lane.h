@@ -15,6 +15,7 @@
 
 #include "buf.h"
 #include "error.h"
+#include "rate.h"
 #include "transport_stall.h"
 
 struct lane;
@@ -44,6 +45,8 @@ struct lane_exchange {
 	char range[48];			/* "first-last", or "" */
 	size_t answer_max;		/* bytes of body gathered at most */
 	struct lane_limits limits;
+	struct rate *rate;		/* of the bytes that go to feed(); NULL: no limits */
+	char rate_key[RATE_PEER_SIZE];	/* whose they are */
 	bool refuse_private;
 	atomic_bool is_cancelled;	/* lane_cancel() */
 
@@ -60,6 +63,9 @@ struct lane_exchange {
 	bool is_judged;			/* accept() was asked */
 	size_t header_bytes;
 	struct transport_stall stall;
+	struct rate_turn turn;
+	bool is_paused;			/* until its turn */
+	uint64_t paused_ms;		/* since when, on the clock of stalls */
 };
 
 /* NULL and err. */

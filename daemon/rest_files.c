@@ -8,7 +8,7 @@
  * goes on at the other.
  *
  * Bodies up to REST_INLINE_MAX are read into memory and leave together with the header; larger ones
- * go from the file to the socket in the kernel.
+ * go from the file to the socket in the kernel; under a limit of bandwidth see rest_throttle.c.
  *
  * What others put here is shown by browsers in a sandbox without rights (Content-Security-Policy),
  * whatever it is.
@@ -128,6 +128,8 @@ body_response(struct rest_request *req, struct source *source, const struct part
 		source->stream = NULL;
 		return rest_gateway_response(req, stream, part->first, part->len);
 	}
+	if (!req->is_head && part->len > 0 && rest_is_paced(req))
+		return rest_paced_response(req, source->reader, part->first, part->len);
 	if (!req->is_head && part->len <= REST_INLINE_MAX)
 		return inline_response(req, source, part);
 	return file_response(req, source, part);

@@ -10,6 +10,7 @@
  * rest_api.c rest_health.c rest_files.c rest_have.c rest_upload.c rest_gateway.c rest_events.c
  *                 what the table points to
  * rest_pause.c    connections that wait for the mind
+ * rest_throttle.c file bytes under a limit of bandwidth
  * rest_parse.c rest_guard.c
  *                 pure
  *
@@ -42,6 +43,7 @@
 
 /* --- the face --- */
 
+struct rest_pacer;
 struct rest_pause;
 struct rest_stream;
 
@@ -168,6 +170,7 @@ struct rest_request {
 	struct service_upload *upload;	/* PUT */
 	struct rest_form *form;		/* POST of a form */
 	struct rest_have *have;		/* a question that may wait */
+	struct rest_pacer *pacer;	/* REST_STREAM under a limit of bandwidth */
 	struct wire_candidates *candidates;	/* for P2P_AMBIGUOUS */
 	char content_range[48];		/* goes with a P2P_BAD_RANGE, "" for none */
 	char allow[48];			/* goes with a P2P_BAD_METHOD */
@@ -270,6 +273,32 @@ void		 rest_pause_wake(struct rest_pause *pause);
 void		 rest_pause_look(struct rest_pause *pause);
 /* From now on nothing waits; who waits is woken. */
 void		 rest_pause_end(struct rest_pause *pause);
+
+/* --- file bytes under a limit (rest_throttle.c) --- */
+
+/* Whoever gives or takes bytes in their turn.  Embedded; one thread at a time. */
+struct rest_pacer {
+	struct rest_pause pause;
+	struct throttle *throttle;
+	struct throttle_wait wait;
+	struct rate *rate;
+	struct rate_turn turn;
+	char peer[REST_LITERAL_SIZE];
+};
+void		 rest_pacer_init(struct rest_pacer *pacer, struct rest_request *req, struct rate *rate);
+void		 rest_pacer_fini(struct rest_pacer *pacer);
+/* For a content reader: how many bytes it may give now, 1 to `most`; else what it is to return, 0 (the connection is suspended until
+ * its turn) or the end. */
+ssize_t		 rest_pacer_ask(struct rest_pacer *pacer, size_t most);
+void		 rest_pacer_pass(struct rest_pacer *pacer, size_t len);
+/* Files go by rest_paced_response() now. */
+bool		 rest_is_paced(struct rest_request *req);
+/* Bytes [first, first + len) of a file, in their turn.  Borrows the reader. */
+struct MHD_Response *rest_paced_response(struct rest_request *req, struct store_reader *reader,
+		     uint64_t first, uint64_t len);
+/* The next `len` bytes of a body come before their turn: they are to stay with the library, and the connection is suspended. */
+bool		 rest_body_waits(struct rest_request *req, size_t len);
+void		 rest_body_free(struct rest_request *req);
 
 /* --- event streams (rest_events.c) --- */
 

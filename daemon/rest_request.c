@@ -241,6 +241,9 @@ rest_request_handle(void *listener, struct MHD_Connection *mhd, const char *url,
 		return MHD_YES;
 	}
 	if (*data_size > 0) {
+		if (req->code == P2P_OK && req->row->body == REST_STREAM &&
+		    rest_body_waits(req, *data_size))
+			return MHD_YES;
 		take_body(req, data, *data_size);
 		*data_size = 0;
 		if (req->drained_bytes <= REST_DRAIN_MAX)
@@ -269,6 +272,7 @@ rest_request_done(void *listener, struct MHD_Connection *mhd, void **context,
 	service_put_free(req->upload);
 	rest_form_free(req->form);
 	rest_have_free(req->have);
+	rest_body_free(req);
 	wire_candidates_free(req->candidates);
 	if (req->is_begun)
 		buf_fini(&req->body);

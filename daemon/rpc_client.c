@@ -31,9 +31,9 @@
 #define SCHEME "grpc://"
 
 /* Bytes of answers. */
-#define EMPTY_MAX    (64u << 10) /* one that says nothing: room for what a later version says */
-#define GREETING_MAX (2u << 20)  /* NODE_KNOWN_MAX records, as long as they may be, are 1.3 MB */
-#define LAYER_EXTRA  1024        /* of a LayerResponse besides its nodes */
+#define EMPTY_MAX    (64u << 10)  /* one that says nothing: room for what a later version says */
+#define GREETING_MAX (2u << 20)   /* NODE_KNOWN_MAX records, as long as they may be, are 1.3 MB */
+#define LAYER_EXTRA  1024         /* of a LayerResponse besides its nodes */
 #define HAVE_MAX     (512u << 10) /* all that an answer may tell of pieces and peers is 300 KB */
 
 /* A read may hold a message and what was sent ahead of the next: 1.5 MiB, so all fit in
@@ -56,6 +56,7 @@ struct rpc_client {
 	struct transport transport; /* first */
 	struct loop *loop;
 	struct rpc_client_limits limits;
+	struct transport_limit throttle;
 	bool refuse_private, is_ending, has_warned;
 	struct rpc_names *names;
 	struct rpc_commons *commons; /* NULL until the first request */
@@ -451,6 +452,8 @@ read_bytes(struct transport *transport, const char *address, const struct conten
 	request->outstanding = &client->outstanding[at];
 	client->outstanding[at] += len;
 	request->exchange.ops = &read_ops;
+	request->exchange.rate = client->throttle.rate;
+	transport_limit_key(&client->throttle, address, request->exchange.rate_key);
 	request->exchange.limits.total_ms = 0;
 	request->exchange.limits.stall_ms = client->limits.stall_ms;
 	request->exchange.limits.stall_bps = client->limits.stall_bps;
@@ -526,6 +529,12 @@ void
 rpc_client_limit(struct transport *transport, const struct rpc_client_limits *limits)
 {
 	client_of(transport)->limits = *limits;
+}
+
+void
+rpc_client_throttle(struct transport *transport, const struct transport_limit *limit)
+{
+	client_of(transport)->throttle = *limit;
 }
 
 void

@@ -14,6 +14,7 @@
 #include "loop.h"
 #include "pool.h"
 #include "transport.h"
+#include "transport_limit.h"
 
 #define RPC_CLIENT_LANES_MAX	8
 
@@ -30,6 +31,8 @@ struct rpc_client_limits {
 struct transport *rpc_client_new(struct loop *loop, struct pool *pool, unsigned lanes, struct error *err);
 /* Mind.  Before the first request. */
 void		 rpc_client_limit(struct transport *transport, const struct rpc_client_limits *limits);
+/* Mind.  Before the first request: the limits of bandwidth of reads. */
+void		 rpc_client_throttle(struct transport *transport, const struct transport_limit *limit);
 /* As rest_client_refuse_private(). */
 void		 rpc_client_refuse_private(struct transport *transport, bool refuse);
 /* Mind.  Ends every request (their done functions are called, with P2P_SHUTTING_DOWN, before this returns) and joins the threads. */

@@ -306,13 +306,15 @@ rpc_answer_feed(struct rpc_exchange *exchange, size_t len)
 	size_t step;
 	int code = P2P_OK;
 
-	if (is_padded(request, len))
+	if (!request->is_amid && is_padded(request, len))
 		return error_set(&exchange->error, P2P_BAD_ANSWER,
 				 "%s sends mostly what is not of the file", request->address);
-	download_parser_begin(&request->parser, &parser_ops, request, len);
+	if (!request->is_amid)
+		download_parser_begin(&request->parser, &parser_ops, request, len);
 	while (code == P2P_OK && rpc_exchange_next(exchange, &data, &step))
 		code = download_parser_feed(&request->parser, data, step);
-	if (code == P2P_OK)
+	request->is_amid = code == P2P_OK && exchange->is_paused;
+	if (code == P2P_OK && !request->is_amid)
 		code = download_parser_end(&request->parser);
 	if (code != P2P_OK && exchange->error.code == P2P_OK)
 		error_set(&exchange->error, code, "%s sent a malformed message", request->address);

@@ -58,6 +58,7 @@ struct rpc_request {
 	uint64_t carried; /* bytes of all its messages */
 	bool has_file;    /* and it is of our content */
 	struct download_parser parser;
+	bool is_amid;			/* of a message, whose rest comes later */
 	struct transport_sink sink;
 	uint64_t *outstanding; /* of its lane */
 };

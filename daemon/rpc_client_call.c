@@ -15,6 +15,10 @@
  * The next message is asked for before the one at hand goes to its sink, so that the peer may send
  * while we hash; flow control lets no more than that come, and all lanes together may hold
  * RPC_CLIENT_MEMORY_MAX.  Messages are given as the slices in which they arrived, without a copy.
+ *
+ * Under a limit of bandwidth (rate.h) the owner is given what may pass now, and told of the message
+ * again when the turn of its next bytes has come.  Meanwhile no other is asked for, and the batch
+ * that brought this one counts as pending.
  */
 #include "rpc_client_call.h"
 
@@ -42,7 +46,13 @@ struct rpc_lane_call {
 	grpc_metadata_array headers, trailers;
 	grpc_status_code status;
 	grpc_slice details;
-	grpc_byte_buffer_reader reader; /* of the message that is at the owner */
+
+	/* The message that is at the owner. */
+	grpc_byte_buffer *current;
+	grpc_byte_buffer_reader reader;
+	const unsigned char *slice_at;   /* what he has not had of the slice at hand */
+	size_t slice_left, message_left; /* and of all */
+	bool is_paced;                   /* it was begun under a limit */
 };
 
 static uint64_t
@@ -197,39 +207,124 @@ receive_message(struct rpc_lane_call *call, bool is_first)
 	start_batch(call, batch, is_first ? 2 : 1, &call->receive_tag, on_received);
 }
 
-/* Lets the owner have a message. */
-static void
-deliver(struct rpc_lane_call *call, grpc_byte_buffer *message)
+/* --- one message, on its way to the owner --- */
+
+static bool
+is_wanted(const struct rpc_lane_call *call)
+{
+	return call->exchange->error.code == P2P_OK && !atomic_load(&call->exchange->is_cancelled);
+}
+
+/* The next slice that has bytes; false: there is none. */
+static bool
+next_slice(struct rpc_lane_call *call)
+{
+	grpc_slice *slice;
+
+	while (call->slice_left == 0) {
+		if (!grpc.byte_buffer_reader_peek(&call->reader, &slice))
+			return false;
+		call->slice_at = GRPC_SLICE_START_PTR(*slice);
+		call->slice_left = GRPC_SLICE_LENGTH(*slice);
+	}
+	return true;
+}
+
+/* Bytes of the slice that may pass now. */
+static size_t
+allowed_bytes(struct rpc_lane_call *call)
 {
 	struct rpc_exchange *exchange = call->exchange;
-	uint64_t begin_ms = clock_ms();
+	size_t may = rate_ask(exchange->rate, exchange->rate_key, &exchange->turn, 1,
+			      call->message_left, clock_us());
 
-	/* We offered no compression, and the library does not unpack. */
-	if (message->data.raw.compression != GRPC_COMPRESS_NONE ||
-	    !grpc.byte_buffer_reader_init(&call->reader, message)) {
-		error_set(&exchange->error, P2P_BAD_ANSWER,
-			  "%s: answered with a compressed message", exchange->address);
-		rpc_lane_call_cancel(call);
-		return;
-	}
-	if (exchange->ops->message(exchange, grpc.byte_buffer_length(message)) != P2P_OK)
-		rpc_lane_call_cancel(call);
-	grpc.byte_buffer_reader_destroy(&call->reader);
-	rpc_lane_was_busy(call->lane, clock_ms() - begin_ms);
+	return may < call->slice_left ? may : call->slice_left;
 }
 
 bool
 rpc_exchange_next(struct rpc_exchange *exchange, const void **ret_data, size_t *ret_len)
 {
-	grpc_slice *slice;
+	struct rpc_lane_call *call = exchange->call;
 
 	/* A long message ends early too. */
-	if (atomic_load(&exchange->is_cancelled) ||
-	    !grpc.byte_buffer_reader_peek(&exchange->call->reader, &slice))
+	if (atomic_load(&exchange->is_cancelled) || !next_slice(call))
 		return false;
-	*ret_data = GRPC_SLICE_START_PTR(*slice);
-	*ret_len = GRPC_SLICE_LENGTH(*slice);
+	size_t len = call->is_paced ? allowed_bytes(call) : call->slice_left;
+	exchange->is_paused = len == 0;
+	if (len == 0)
+		return false;
+	*ret_data = call->slice_at;
+	*ret_len = len;
+	call->slice_at += len;
+	call->slice_left -= len;
+	call->message_left -= len;
+	rate_pass(&exchange->turn, len);
 	return true;
+}
+
+/* Takes up what the batch brought. */
+static void
+begin_message(struct rpc_lane_call *call)
+{
+	struct rpc_exchange *exchange = call->exchange;
+
+	call->current = call->message;
+	call->message = NULL;
+	call->is_paced = rate_is_limited(exchange->rate);
+	/* We offered no compression, and the library does not unpack. */
+	if (call->current->data.raw.compression != GRPC_COMPRESS_NONE ||
+	    !grpc.byte_buffer_reader_init(&call->reader, call->current)) {
+		error_set(&exchange->error, P2P_BAD_ANSWER,
+			  "%s: answered with a compressed message", exchange->address);
+		rpc_lane_call_cancel(call);
+		grpc.byte_buffer_destroy(call->current);
+		call->current = NULL;
+		return;
+	}
+	call->slice_left = 0;
+	call->message_left = grpc.byte_buffer_length(call->current);
+	if (!call->is_paced)
+		receive_message(call, false);
+}
+
+/* The owner has had all that he wanted of it. */
+static void
+end_message(struct rpc_lane_call *call)
+{
+	grpc.byte_buffer_reader_destroy(&call->reader);
+	grpc.byte_buffer_destroy(call->current);
+	call->current = NULL;
+	if (call->is_paced && is_wanted(call))
+		receive_message(call, false);
+}
+
+/* Lets the owner have the message, or what is left of it. */
+static void
+deliver(struct rpc_lane_call *call)
+{
+	struct rpc_exchange *exchange = call->exchange;
+	uint64_t begin_ms = clock_ms();
+
+	exchange->is_paused = false;
+	if (exchange->ops->message(exchange, grpc.byte_buffer_length(call->current)) != P2P_OK)
+		rpc_lane_call_cancel(call);
+	rpc_lane_was_busy(call->lane, clock_ms() - begin_ms);
+}
+
+void
+rpc_lane_call_go_on(struct rpc_lane_call *call)
+{
+	if (call->current == NULL && call->message != NULL && is_wanted(call))
+		begin_message(call);
+	if (call->current != NULL && is_wanted(call))
+		deliver(call);
+	if (call->current != NULL && call->exchange->is_paused && is_wanted(call)) {
+		rpc_lane_call_paused(call->lane, call->exchange);
+		return;
+	}
+	if (call->current != NULL)
+		end_message(call);
+	came_back(call);
 }
 
 static void
@@ -237,9 +332,7 @@ on_received(void *arg)
 {
 	struct rpc_lane_call *call = arg;
 	struct rpc_exchange *exchange = call->exchange;
-	grpc_byte_buffer *message = call->message;
 
-	call->message = NULL;
 	if (exchange->round_trip_us == 0) {
 		uint64_t end_us = now_us();
 
@@ -247,13 +340,7 @@ on_received(void *arg)
 					      ? (uint32_t)(end_us - call->begin_us)
 					      : 1;
 	}
-	if (message != NULL && exchange->error.code == P2P_OK &&
-	    !atomic_load(&exchange->is_cancelled)) {
-		receive_message(call, false);
-		deliver(call, message);
-	}
-	grpc.byte_buffer_destroy(message);
-	came_back(call);
+	rpc_lane_call_go_on(call);
 }
 
 /* Beginning. */

@@ -12,7 +12,8 @@
  *
  * With nothing to look after the thread waits in its queue without a time-out.  Deadlines of small
  * calls are the library's; what is looked after here are stalls (on a clock that stands still while
- * sinks work), exchanges that wait for their turn, and idle channels.
+ * sinks work, and while a message waits for its turn under a limit), those turns, exchanges that wait
+ * for a call to end, and idle channels.
  *
  * Left to rpc_client.c: what a request says and what an answer means.
  */
@@ -27,6 +28,7 @@
 #include "rpc_client_call.h"
 #include "rpc_library.h"
 #include "thread.h"
+#include "transport_limit.h"
 
 struct rpc_commons {
 	grpc_resource_quota *quota;
@@ -93,8 +95,9 @@ list_remove(struct exchange_list *list, struct rpc_exchange *exchange)
 
 /* Notes why, unless there is a reason already, and ends the call. */
 static void
-give_up(struct rpc_exchange *exchange, int code, const char *what)
+give_up(struct rpc_lane *lane, struct rpc_exchange *exchange, int code, const char *what)
 {
+	lane->look_ms = 0; /* its message may wait for its turn */
 	if (exchange->error.code == P2P_OK)
 		error_set(&exchange->error, code, "%s: %s", exchange->address, what);
 	rpc_lane_call_cancel(exchange->call);
@@ -145,8 +148,17 @@ rpc_lane_call_ended(struct rpc_lane *lane, struct rpc_exchange *exchange,
 	look_within(lane, RPC_CLIENT_CHANNEL_IDLE_MS);
 	list_remove(&lane->active, exchange);
 	lane->calls--;
+	rate_leave(exchange->rate, exchange->rate_key, &exchange->turn);
 	exchange->ops->ended(exchange);
 	begin_waiting(lane);
+}
+
+void
+rpc_lane_call_paused(struct rpc_lane *lane, struct rpc_exchange *exchange)
+{
+	exchange->is_paused = true;
+	exchange->paused_ms = idle_clock_ms(lane);
+	look_within(lane, transport_limit_wait_ms(exchange->rate, &exchange->turn, clock_us()));
 }
 
 void
@@ -169,15 +181,48 @@ begin(struct rpc_lane *lane, struct rpc_exchange *exchange)
 
 /* Looking after things. */
 
+/* How long its message still has to wait, if anybody wants it. */
+static int
+turn_ms(const struct rpc_exchange *exchange, uint64_t now_us)
+{
+	if (exchange->error.code != P2P_OK || atomic_load(&exchange->is_cancelled))
+		return 0;
+	return transport_limit_wait_ms(exchange->rate, &exchange->turn, now_us);
+}
+
+static void
+look_for_turns(struct rpc_lane *lane)
+{
+	uint64_t now_us = clock_us();
+
+	for (struct rpc_exchange *exchange = lane->active.first, *next; exchange != NULL;
+	     exchange = next) {
+		next = exchange->next;
+		if (!exchange->is_paused)
+			continue;
+		int wait_ms = turn_ms(exchange, now_us);
+		if (wait_ms > 0) {
+			look_within(lane, wait_ms);
+			continue;
+		}
+		exchange->is_paused = false;
+		transport_stall_skip(&exchange->stall, idle_clock_ms(lane) - exchange->paused_ms);
+		rpc_lane_call_go_on(exchange->call);
+	}
+}
+
 static void
 look_for_stalls(struct rpc_lane *lane)
 {
 	for (struct rpc_exchange *exchange = lane->active.first; exchange != NULL;
 	     exchange = exchange->next) {
+		if (exchange->is_paused)
+			continue;
 		int wait_ms = transport_stall_look(&exchange->stall, idle_clock_ms(lane));
 
 		if (wait_ms == 0)
-			give_up(exchange, P2P_TIMEOUT, "no or too few bytes came for too long");
+			give_up(lane, exchange, P2P_TIMEOUT,
+				"no or too few bytes came for too long");
 		else
 			look_within(lane, wait_ms);
 	}
@@ -212,7 +257,7 @@ look_for_cancels(struct rpc_lane *lane)
 	for (struct rpc_exchange *exchange = lane->active.first; exchange != NULL;
 	     exchange = exchange->next)
 		if (atomic_load(&exchange->is_cancelled))
-			give_up(exchange, P2P_CANCELLED, "cancelled");
+			give_up(lane, exchange, P2P_CANCELLED, "cancelled");
 	for (struct rpc_exchange *exchange = lane->waiting.first, *next; exchange != NULL;
 	     exchange = next) {
 		next = exchange->next;
@@ -231,7 +276,7 @@ stop(struct rpc_lane *lane)
 		turn_away(lane, lane->waiting.first, P2P_SHUTTING_DOWN, why);
 	for (struct rpc_exchange *exchange = lane->active.first; exchange != NULL;
 	     exchange = exchange->next)
-		give_up(exchange, P2P_SHUTTING_DOWN, why);
+		give_up(lane, exchange, P2P_SHUTTING_DOWN, why);
 }
 
 /* The thread. */
@@ -267,6 +312,7 @@ look_after_things(struct rpc_lane *lane)
 	if (clock_ms() < lane->look_ms)
 		return;
 	lane->look_ms = UINT64_MAX;
+	look_for_turns(lane);
 	look_for_stalls(lane);
 	look_at_waiting(lane);
 	look_within(lane, rpc_channels_look(&lane->channels));

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "error.h"
+#include "rate.h"
 #include "rpc_client_names.h"
 #include "transport_stall.h"
 
@@ -40,7 +41,8 @@ struct rpc_lane_limits {
 };
 
 struct rpc_exchange_ops {
-	/* A message of `len` bytes arrived: rpc_exchange_next() gives them.  P2P_OK, or a code with exchange->error set. */
+	/* A message of `len` bytes arrived: rpc_exchange_next() gives them.  P2P_OK, or a code with exchange->error set.  If
+	 * exchange->is_paused then, its next bytes have to wait, and this is called again for the rest of it. */
 	int (*message)(struct rpc_exchange *exchange, size_t len);
 	/* It ended: exchange->error.code says how, and if P2P_OK there is a status.  The exchange is the owner's again. */
 	void (*ended)(struct rpc_exchange *exchange);
@@ -56,6 +58,8 @@ struct rpc_exchange {
 	void *body;			/* the packed request */
 	size_t body_len;
 	struct rpc_lane_limits limits;
+	struct rate *rate;		/* of the messages; NULL: no limits, and no pauses */
+	char rate_key[RATE_PEER_SIZE];	/* whose they are */
 	atomic_bool is_cancelled;	/* rpc_lane_cancel() */
 
 	/* What came: the lane's until ended(). */
@@ -69,6 +73,9 @@ struct rpc_exchange {
 	struct rpc_lane_call *call;	/* NULL: it waits for its turn or a channel */
 	struct rpc_exchange *next, *prev;
 	uint64_t until_ms;		/* 0: no limit for the whole */
+	struct rate_turn turn;
+	bool is_paused;			/* until its turn: a part of a message waits for it */
+	uint64_t paused_ms;		/* since when, on the clock of stalls */
 };
 
 /* What all lanes of a client share: the library itself, and the bound of its memory.  Outlives the lanes.  NULL and err:

@@ -13,6 +13,9 @@
  * the call: no disk holds up the face.  The pool's job has a reference of its own, so that a
  * call that ends does not wait for it.
  *
+ * Under a limit of bandwidth (throttle.h) a block is as long as may leave now, and a call that may
+ * send nothing waits until its turn.
+ *
  * A content may be asked for while it is still being fetched here: then just the bytes that are
  * asked for must have been verified, and are opened.
  *
@@ -30,6 +33,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "clock.h"
 #include "mem.h"
 
 /* The number of DownloadResponse.data. */
@@ -61,6 +65,10 @@ struct download {
 	uint64_t at, end;    /* what is to be sent still */
 	struct block block;  /* the one at `at`, if is_reading */
 	bool is_reading;
+	struct throttle *throttle;
+	struct throttle_wait turn_wait;
+	struct rate_turn turn;
+	char from_host[NODE_ADDRESS_SIZE];
 };
 
 static void
@@ -196,6 +204,21 @@ open_source(struct download *download, struct service *service,
 }
 
 static void
+wake(void *arg)
+{
+	rpc_wake(arg);
+}
+
+static void
+take_limits(struct download *download, struct rpc_call *call)
+{
+	download->throttle = service_throttle(rpc_head(call)->service);
+	download->turn_wait.wake = wake;
+	download->turn_wait.arg = call;
+	rpc_from_host(call, download->from_host);
+}
+
+static void
 say_file(struct rpc_call *call, struct download *download)
 {
 	P2p__V1__DownloadResponse response = P2P__V1__DOWNLOAD_RESPONSE__INIT;
@@ -235,6 +258,7 @@ RPC_TAKE(rpc_download)
 	download->refs = 1;
 	download->call = rpc_call_ref(call);
 	download->pool = service_pool(head->service);
+	take_limits(download, call);
 	code = open_source(download, head->service, request, err);
 	if (code != P2P_OK)
 		return code;
@@ -243,15 +267,23 @@ RPC_TAKE(rpc_download)
 	return download->at < download->end ? RPC_MORE : RPC_END;
 }
 
-/* --- the bytes, from here --- */
+/* --- whose turn it is --- */
 
-static grpc_slice
-slice_new(const struct download *download)
+/* Bytes that may leave now; 0: the call is woken when there are some. */
+static size_t
+allowed_bytes(struct download *download)
 {
+	struct rate *rate = throttle_up(download->throttle);
 	uint64_t left = download->end - download->at;
+	size_t len = rate_ask(rate, download->from_host, &download->turn, 1,
+			      left < RPC_BLOCK ? (size_t)left : RPC_BLOCK, clock_us());
 
-	return grpc.slice_malloc_large(left < RPC_BLOCK ? (size_t)left : RPC_BLOCK);
+	if (len == 0)
+		throttle_wait(download->throttle, &download->turn_wait, rate, &download->turn);
+	return len;
 }
+
+/* --- the bytes, from here --- */
 
 static void
 read_block(void *arg)
@@ -288,6 +320,7 @@ say_block(struct rpc_call *call, struct download *download, grpc_slice slice, st
 		return error_set(err, P2P_CONFLICT, "the file changed while it was read");
 	}
 	download->at += GRPC_SLICE_LENGTH(slice);
+	rate_pass(&download->turn, GRPC_SLICE_LENGTH(slice));
 	rpc_reply_bytes(call, DATA_FIELD, slice);
 	return download->at < download->end ? RPC_MORE : RPC_END;
 }
@@ -313,7 +346,10 @@ say_local(struct rpc_call *call, struct download *download, struct error *err)
 {
 	if (download->is_reading)
 		return say_read(call, download, err);
-	grpc_slice slice = slice_new(download);
+	size_t max = allowed_bytes(download);
+	if (max == 0)
+		return RPC_WAIT;
+	grpc_slice slice = grpc.slice_malloc_large(max);
 	size_t len = file_pread_cached(download->reader->fd, GRPC_SLICE_START_PTR(slice),
 				       GRPC_SLICE_LENGTH(slice), download->at);
 	if (len == 0)
@@ -323,12 +359,6 @@ say_local(struct rpc_call *call, struct download *download, struct error *err)
 }
 
 /* --- the bytes, from others --- */
-
-static void
-wake(void *arg)
-{
-	rpc_wake(arg);
-}
 
 /* As much of a block as is verified. */
 static int
@@ -351,8 +381,11 @@ read_stream(const struct download *download, unsigned char *data, size_t max, si
 static int
 say_streamed(struct rpc_call *call, struct download *download, struct error *err)
 {
-	grpc_slice slice = slice_new(download);
-	size_t len = 0;
+	size_t max = allowed_bytes(download), len = 0;
+
+	if (max == 0)
+		return RPC_WAIT;
+	grpc_slice slice = grpc.slice_malloc_large(max);
 	int code =
 	    read_stream(download, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice), &len, err);
 
@@ -381,6 +414,8 @@ RPC_DONE(rpc_download_end)
 
 	if (download == NULL)
 		return;
+	throttle_forget(download->throttle, &download->turn_wait);
+	rate_leave(throttle_up(download->throttle), download->from_host, &download->turn);
 	/* No wake comes after the stream is closed. */
 	if (download->stream != NULL)
 		fetch_stream_close(download->stream);

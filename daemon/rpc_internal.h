@@ -24,7 +24,8 @@
  *   server stream	    take(request) answers RPC_MORE; then next() again and again, each time after what it
  *			    replied before has left: RPC_MORE with a reply, RPC_WAIT (nothing now: somebody will
  *			    rpc_wake()), RPC_END
- *   client stream	    take(message) answers RPC_MORE for each; take(NULL) at the end replies, RPC_END
+ *   client stream	    take(message) answers RPC_MORE for each, or RPC_WAIT (the next one is read after an
+ *			    rpc_wake()); take(NULL) at the end replies, RPC_END
  *   both		    take(message) replies, RPC_MORE; take(NULL) answers RPC_END
  *
  * Any step may answer an error code instead, which becomes the status; once a call is over (the client cancelled,
@@ -125,6 +126,8 @@ struct rpc_call_head {
 	bool waits;			/* the next step waits for a disk: a step may say so, or not, of those after it */
 	atomic_bool is_over;		/* what a long step looks at */
 	bool lasts;			/* it was a watcher */
+	/* After an RPC_WAIT of a client stream: no message is asked for.  Whoever wakes it ends this first. */
+	atomic_bool holds_off;
 	atomic_uint *place;		/* or NULL: goes down by one when all has left of the call */
 };
 /* A call begins with its head. */

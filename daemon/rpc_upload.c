@@ -10,6 +10,9 @@
  * the stream and resets it a moment later, and to the server that is a clean end.  So the file has
  * to be known as whole: by is_last in the last message, by the size, or by the expected content.
  *
+ * Under a limit of bandwidth (throttle.h) a message is paid for after it came, and the next one is
+ * read when its turn has come.
+ *
  * What a step refuses is dropped there and then, so that the status finds nothing of it left.  What
  * is cut off, whether the call is over or the stream ended before the file did, is service's to
  * keep if it has an id, and the client goes on another time.
@@ -19,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "mem.h"
 #include "metrics.h"
 
@@ -29,6 +33,8 @@ struct upload {
 	bool is_begun;
 	bool is_whole;          /* is_last came */
 	struct rpc_paced paced; /* if it is begun */
+	struct throttle_wait turn_wait;
+	char from_host[NODE_ADDRESS_SIZE];
 };
 
 /* --- the header --- */
@@ -110,6 +116,36 @@ take_message(struct rpc_call *call, struct upload *upload, const P2p__V1__Upload
 }
 
 static void
+wake(void *arg)
+{
+	struct rpc_call *call = arg;
+
+	atomic_store(&rpc_head(call)->holds_off, false);
+	rpc_wake(call);
+}
+
+/* RPC_MORE, or RPC_WAIT if the next message is to be read later. */
+static int
+pay(struct rpc_call *call, struct upload *upload, size_t len)
+{
+	struct throttle *throttle = service_throttle(rpc_head(call)->service);
+	struct rate *rate = throttle_down(throttle);
+	struct rate_turn turn = { 0 };
+
+	if (len == 0 || !rate_is_limited(rate))
+		return RPC_MORE;
+	if (upload->from_host[0] == '\0')
+		rpc_from_host(call, upload->from_host);
+	if (rate_ask(rate, upload->from_host, &turn, len, len, clock_us()) >= len)
+		return RPC_MORE;
+	atomic_store(&rpc_head(call)->holds_off, true);
+	upload->turn_wait.wake = wake;
+	upload->turn_wait.arg = call;
+	throttle_wait(throttle, &upload->turn_wait, rate, &turn);
+	return RPC_WAIT;
+}
+
+static void
 say_stored(struct rpc_call *call, const struct service_stored *stored)
 {
 	P2p__V1__UploadResponse response = P2P__V1__UPLOAD_RESPONSE__INIT;
@@ -153,7 +189,7 @@ RPC_TAKE(rpc_upload)
 		       : finish(call, upload, err);
 
 	if (code == P2P_OK && message != NULL)
-		return RPC_MORE;
+		return pay(call, upload, ((const P2p__V1__UploadRequest *)message)->data.len);
 	/* Kept before the answer goes out: whoever reads that may go on at once. */
 	if (message == NULL && service_put_can_go_on(upload->upload))
 		service_put_park(upload->upload);
@@ -169,6 +205,7 @@ RPC_DONE(rpc_upload_end)
 
 	if (upload == NULL)
 		return;
+	throttle_forget(service_throttle(rpc_head(call)->service), &upload->turn_wait);
 	if (upload->is_begun)
 		rpc_paced_remove(&upload->paced);
 	service_put_park(upload->upload);

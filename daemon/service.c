@@ -151,6 +151,43 @@ service_pool(struct service *service)
 	return service->parts.pool;
 }
 
+struct throttle *
+service_throttle(struct service *service)
+{
+	return service->parts.throttle;
+}
+
+void
+service_limits(struct service *service, uint64_t ret_bps[THROTTLE_LIMITS])
+{
+	for (int i = 0; i < THROTTLE_LIMITS; i++)
+		ret_bps[i] = service->parts.throttle != NULL
+				 ? throttle_get(service->parts.throttle, (enum throttle_limit)i)
+				 : 0;
+}
+
+int
+service_set_limit(struct service *service, const char *name, const char *rate, struct error *err)
+{
+	enum throttle_limit limit;
+	uint64_t bps;
+
+	if (!throttle_find(name, &limit))
+		return error_set(err, P2P_BAD_REQUEST,
+				 "there is no limit \"%.40s\"; wanted upload, download, "
+				 "upload-per-peer or download-per-peer",
+				 name);
+	if (config_parse_size(rate, RATE_MAX, &bps) != P2P_OK)
+		return error_set(
+		    err, P2P_BAD_REQUEST,
+		    "\"%.40s\" is no rate; wanted bytes per second up to 1T, also with "
+		    "K, M, G or T; 0 for no limit",
+		    rate);
+	if (service->parts.throttle != NULL)
+		throttle_set(service->parts.throttle, limit, bps);
+	return P2P_OK;
+}
+
 int
 service_reload(struct service *service, struct buf *report, struct error *err)
 {
@@ -205,7 +242,7 @@ ask_node(void *arg)
 	struct config *config = service_config(service);
 	snprintf(ret->share, sizeof(ret->share), "%s", config->share_directory);
 	snprintf(ret->config_source, sizeof(ret->config_source), "%s",
-	    config->source ? config->source : "");
+		 config->source ? config->source : "");
 	config_unref(config);
 	return P2P_OK;
 }
@@ -273,7 +310,7 @@ ask_register(void *arg)
 	struct register_ask *ask = arg;
 	struct peers *peers = ask->service->parts.peers;
 	int code = peers_registered(peers, ask->theirs, ask->from_host, &ask->known, &ask->count,
-	    ask->err);
+				    ask->err);
 	if (code == P2P_OK)
 		peers_self(peers, ask->ret_mine);
 	return code;
@@ -281,8 +318,8 @@ ask_register(void *arg)
 
 int
 service_register(struct service *service, const struct node_record *theirs, const char *from_host,
-    struct node_record *ret_mine, struct node_record **ret_known, size_t *ret_count,
-    struct error *err)
+		 struct node_record *ret_mine, struct node_record **ret_known, size_t *ret_count,
+		 struct error *err)
 {
 	int code = node_check(theirs, err);
 	if (code != P2P_OK)
@@ -312,8 +349,8 @@ int
 service_leave(struct service *service, const char *id, const char *from_host, struct error *err)
 {
 	struct leave_ask ask = { service, id, from_host };
-	int code = digest_is_base32(id) ? service_ask(service, ask_leave, &ask, err)
-					: P2P_NOT_FOUND;
+	int code =
+	    digest_is_base32(id) ? service_ask(service, ask_leave, &ask, err) : P2P_NOT_FOUND;
 	if (code == P2P_NOT_FOUND)
 		error_set(err, code, "no peer has the id \"%.64s\"", id);
 	return code;
@@ -338,13 +375,13 @@ service_notice(struct service *service, const struct notice *notice, struct erro
 	int code = service_ask(service, ask_notice, &ask, err);
 	if (code == P2P_NOT_FOUND)
 		error_set(err, code, "peer %s is not known here: it must register first",
-		    notice->peer);
+			  notice->peer);
 	return code;
 }
 
 int
 service_changes(struct service *service, const char *peer, uint64_t epoch, uint64_t since,
-    uint32_t limit, struct change_page **ret, struct error *err)
+		uint32_t limit, struct change_page **ret, struct error *err)
 {
 	char self[PEER_ID_SIZE];
 	if (peer == NULL) {
@@ -373,7 +410,7 @@ service_events(struct service *service)
 
 int
 service_event_position(struct service *service, const char *text, uint64_t *ret_after,
-    struct error *err)
+		       struct error *err)
 {
 	assert(loop_is_mine(service->parts.loop));
 	struct events *events = service->parts.events;
@@ -386,7 +423,8 @@ service_event_position(struct service *service, const char *text, uint64_t *ret_
 	if (strspn(text, "0123456789-") != strlen(text) ||
 	    sscanf(text, "%20llu-%20llu%n", &run, &id, &length) != 2 || text[length] != '\0')
 		return error_set(err, P2P_BAD_REQUEST,
-		    "an event id is <run>-<number> as told before, not \"%.64s\"", text);
+				 "an event id is <run>-<number> as told before, not \"%.64s\"",
+				 text);
 	*ret_after = run == events_run(events) ? id : UINT64_MAX;
 	return P2P_OK;
 }

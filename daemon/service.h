@@ -20,6 +20,7 @@
 #include "peers.h"
 #include "pool.h"
 #include "store.h"
+#include "throttle.h"
 
 struct service;
 
@@ -36,6 +37,7 @@ struct service_parts {
 	struct fetches *fetches;
 	struct holdings *holdings;
 	struct events *events;
+	struct throttle *throttle;	/* NULL: no limits of bandwidth */
 	/* Reads the configuration again; mind.  The report has a line for each key that needs a restart. */
 	int (*reload)(void *arg, struct buf *report, struct error *err);
 	void *reload_arg;
@@ -51,6 +53,7 @@ void		 service_configure(struct service *service, struct config *config);
 struct config	*service_config(struct service *service);
 struct loop	*service_loop(struct service *service);		/* borrowed; for faces that live on the mind */
 struct pool	*service_pool(struct service *service);		/* borrowed */
+struct throttle	*service_throttle(struct service *service);	/* borrowed; may be NULL */
 
 /* --- this peer --- */
 struct service_node {
@@ -188,5 +191,9 @@ int	service_event_position(struct service *service, const char *text, uint64_t *
 
 /* --- the daemon --- */
 int	service_reload(struct service *service, struct buf *report, struct error *err);	/* mind */
+/* The limits of bandwidth in force, in bytes per second; 0: none. */
+void	service_limits(struct service *service, uint64_t ret_bps[THROTTLE_LIMITS]);
+/* Mind.  Changes one until the next reload or restart.  P2P_BAD_REQUEST: no such limit, or no rate. */
+int	service_set_limit(struct service *service, const char *name, const char *rate, struct error *err);
 
 #endif

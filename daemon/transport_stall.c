@@ -23,6 +23,12 @@ transport_stall_count(struct transport_stall *stall, uint64_t bytes)
 	stall->bytes += bytes;
 }
 
+void
+transport_stall_skip(struct transport_stall *stall, uint64_t ms)
+{
+	stall->begin_ms += ms;
+}
+
 int
 transport_stall_look(struct transport_stall *stall, uint64_t now_ms)
 {

@@ -22,6 +22,8 @@ struct transport_stall {
 void	transport_stall_begin(struct transport_stall *stall, unsigned stall_ms, unsigned stall_bps,
 	    uint64_t now_ms);
 void	transport_stall_count(struct transport_stall *stall, uint64_t bytes);
+/* So long it was paused by ourselves; it is not to be looked at meanwhile. */
+void	transport_stall_skip(struct transport_stall *stall, uint64_t ms);
 /* Answers the milliseconds until it is to be looked at again, and 0 if it stalled. */
 int	transport_stall_look(struct transport_stall *stall, uint64_t now_ms);
 

@@ -110,6 +110,10 @@ START_TEST(test_without_a_file_every_default_holds)
 	ck_assert_uint_eq(config->network_heartbeat_s, 5);
 	ck_assert_uint_eq(config->network_forget_s, 7 * 86400);
 	ck_assert_uint_eq(config->network_connections, 2);
+	ck_assert_uint_eq(config->network_upload_limit, 0);
+	ck_assert_uint_eq(config->network_download_limit, 0);
+	ck_assert_uint_eq(config->network_upload_limit_per_peer, 0);
+	ck_assert_uint_eq(config->network_download_limit_per_peer, 0);
 	ck_assert_ptr_null(config->network_congestion);
 	ck_assert_uint_eq(config->fetch_parallel, 8);
 	ck_assert(!config->security_open_network);
@@ -217,6 +221,10 @@ START_TEST(test_values_are_read_in_every_accepted_spelling)
 				      "transport = grpc\n"
 				      "forget = 1d\n"
 				      "congestion = reno\n"
+				      "upload_limit = 4M\n"
+				      "download_limit = 1T\n"
+				      "upload_limit_per_peer = 100\n"
+				      "download_limit_per_peer = 512K\n"
 				      "[security]\n"
 				      "open_network = On\n"
 				      "[rest]\n"
@@ -247,6 +255,10 @@ START_TEST(test_values_are_read_in_every_accepted_spelling)
 	ck_assert_str_eq(config->network_seed.items[1], "http://[2001:db8::7]:5001");
 	ck_assert_uint_eq(config->network_forget_s, 86400);
 	ck_assert_str_eq(config->network_congestion, "reno");
+	ck_assert_uint_eq(config->network_upload_limit, 4u << 20);
+	ck_assert_uint_eq(config->network_download_limit, 1ull << 40);
+	ck_assert_uint_eq(config->network_upload_limit_per_peer, 100);
+	ck_assert_uint_eq(config->network_download_limit_per_peer, 512u << 10);
 	ck_assert(config->security_open_network);
 	config_unref(config);
 }
@@ -641,7 +653,7 @@ START_TEST(test_a_reload_takes_what_it_can_and_names_the_rest)
 				   "[network]\nseed = http://a:1\n[control]\ngroup = old\n");
 	struct config *next = parse("[node]\nname = b\nlog = debug\n[rest]\nlisten = 127.0.0.1:1\n"
 				    "listen = 127.0.0.1:2\n[network]\nseed = http://b:1\n"
-				    "transport = rest\n"
+				    "transport = rest\nupload_limit = 3M\n"
 				    "[share]\nreserve = 1G\nsettle = 1s\n[security]\n"
 				    "open_network = yes\n");
 	struct buf restart;
@@ -655,6 +667,7 @@ START_TEST(test_a_reload_takes_what_it_can_and_names_the_rest)
 	ck_assert_uint_eq(merged->rest_listen.count, 1);
 	ck_assert_str_eq(merged->network_seed.items[0], "http://b:1");
 	ck_assert_int_eq(merged->network_transport, TRANSPORT_REST);
+	ck_assert_uint_eq(merged->network_upload_limit, 3u << 20);
 	ck_assert_uint_eq(merged->share_reserve_bytes, 1u << 30);
 	ck_assert_uint_eq(merged->share_settle_ms, 500);
 	ck_assert_str_eq(merged->control_group, "old");
@@ -877,7 +890,7 @@ START_TEST(test_the_table_is_whole)
 		ck_assert_int_eq(key.help[strlen(key.help) - 1], '.');
 		ck_assert_int_ne(key.value[strlen(key.value) - 1], '.');
 	}
-	ck_assert_uint_eq(count, 27);
+	ck_assert_uint_eq(count, 31);
 	ck_assert(!config_key(count + 1000, &key));
 }
 END_TEST

@@ -11,8 +11,8 @@ failed=0
 # The layer of a file of daemon/ by its name without suffix; modules with several files share a prefix.
 layer_of() {
 	case $1 in
-	mem | error | log | buf | digest | clock | file | name | metrics | key | change | node | address_guard | thread) echo 0 ;;
-	config | config_* | loop | pool | sdnotify) echo 1 ;;
+	mem | error | log | buf | digest | clock | file | name | metrics | key | change | node | rate | address_guard | thread) echo 0 ;;
+	config | config_* | loop | throttle | pool | sdnotify) echo 1 ;;
 	merkle) echo 20 ;;
 	store | store_* | partial | partial_*) echo 21 ;;
 	events | event_queue | holdings | holdings_*) echo 22 ;;
