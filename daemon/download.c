@@ -438,5 +438,6 @@ download_peer_here(struct download *download, const char *id)
 	if (download->swarm == NULL || download->is_ended)
 		return;
 	swarm_forgive(download->swarm, id);
+	download_follow_soon(download, id);
 	download_ask_holders(download);
 }

@@ -3,9 +3,11 @@
  * download_follow.c - who has which pieces: told to others, and learned from them.
  *
  * Every holder that is known of is followed: asked what it has, and again as soon as it answered, from where that answer ended.  It
- * answers when it has news, so that a piece is known of a round trip after it was verified.  What it tells of others who
- * follow it makes them holders, too, to be followed in their turn: that is how those who fetch a content find each other.  If all
- * holders of the catalog are gone, everybody is asked now and then: somebody may have got a part before.
+ * answers when it has news, so that a piece is known of a round trip after it was verified.  Others of whom it tells that they
+ * follow it, and those who follow us, are holders too, to be followed in their turn: that is how those who fetch a content find each
+ * other.  Of those that are told of, a few at random are enough; if all took all, the first to come would have their places full
+ * of each other, and hundreds that come later would be used by nobody.  If all holders of the catalog are gone, everybody is asked now
+ * and then: somebody may have got a part before.
  *
  * Between an answer and the next question lies a short pause that grows with the number of holders: what happens meanwhile comes in one
  * answer, and what is said stays small beside what is carried.
@@ -26,7 +28,8 @@
 
 #define WAIT_MS		20000	/* that an answer without news may take */
 #define FAILED_MS	2000	/* until a holder that did not answer is asked again */
-#define LACKED_MS	30000	/* and one that has nothing of it */
+#define LACKED_MIN_MS	100	/* and one that has nothing of it: it may be about to begin; doubled each time */
+#define LACKED_MAX_MS	30000
 #define FOLLOWS_MAX	(2 * SWARM_SOURCES_MAX)	/* with those who turn out to have nothing */
 #define HOLDERS_A_PAUSE	5	/* the pause is DOWNLOAD_FOLLOW_MS for so many holders, twice that for twice as many ... */
 
@@ -51,6 +54,7 @@ download_offer(struct download *download)
 	struct digest *layer = partial_layer(partial);
 	download->holding = holdings_begin(download->means->holdings, &download->content, fd,
 	    layer, partial_piece_count(partial));
+	download->followers_cursor = 0;
 	free(layer);
 	if (download->holding == NULL)
 		return;
@@ -94,15 +98,64 @@ add_follow(struct download *download, const char *peer)
 	download->follow_count++;
 }
 
+/* It may have something by now: it is asked soon, if it had nothing or did not answer. */
+static void
+ask_soon(struct follow *follow)
+{
+	uint64_t soon_us = follow->asked_us + LACKED_MIN_MS * 1000;
+	if (follow->request != NULL || follow->since != 0 || follow->due_us == UINT64_MAX ||
+	    follow->due_us < soon_us)
+		return;
+	follow->lacks = 0;
+	follow->due_us = soon_us;
+	set_timer(follow->download);
+}
+
+/* A peer that fetches the same.  True if it is followed from now on. */
+static bool
+hear_of(struct download *download, const char *id, bool has_room)
+{
+	struct follow *follow = find(download, id);
+	struct peer_info peer;
+	if (follow != NULL)
+		ask_soon(follow);
+	if (follow != NULL || !has_room || download->follow_count == FOLLOWS_MAX ||
+	    strcmp(id, download->self) == 0 ||
+	    !peers_find(download->means->peers, id, &peer) || peer.state == PEER_AWAY ||
+	    !swarm_source(download->swarm, peer.id, peer.round_trip_us))
+		return false;
+	add_follow(download, id);
+	return true;
+}
+
+static size_t
+count_open(const struct download *download)
+{
+	size_t count = 0;
+	uint64_t now_us = clock_us();
+	for (const struct follow *follow = download->follows; follow; follow = follow->next)
+		count += swarm_is_open(download->swarm, follow->peer, now_us);
+	return count;
+}
+
+/* In random order. */
 static void
 take_peers(struct download *download, const struct holding_answer *answer)
 {
-	struct peer_info peer;
-	for (size_t i = 0; i < answer->peer_count; i++)
-		if (strcmp(answer->peers[i], download->self) != 0 &&
-		    peers_find(download->means->peers, answer->peers[i], &peer) &&
-		    peer.state != PEER_AWAY)
-			swarm_source(download->swarm, peer.id, peer.round_trip_us);
+	size_t open = answer->peer_count != 0 ? count_open(download) : 0;
+	for (size_t i = 0; i < answer->peer_count; i++) {
+		char id[PEER_ID_SIZE];
+		size_t other = i + swarm_random(download->swarm) % (answer->peer_count - i);
+		memcpy(id, answer->peers[other], PEER_ID_SIZE);
+		memcpy(answer->peers[other], answer->peers[i], PEER_ID_SIZE);
+		open += hear_of(download, id, open < DOWNLOAD_TOLD_MAX);
+	}
+}
+
+static void
+take_follower(void *arg, const char *peer)
+{
+	hear_of(arg, peer, true);
 }
 
 static void
@@ -129,6 +182,19 @@ pause_us(const struct download *download)
 	return shares * DOWNLOAD_FOLLOW_MS * 1000;
 }
 
+/* How long one is left alone that told nothing. */
+static uint64_t
+failed_ms(struct follow *follow, int code)
+{
+	if (code != P2P_NOT_FOUND)
+		return FAILED_MS;
+	uint64_t wait_ms = LACKED_MIN_MS;
+	for (unsigned i = 0; i < follow->lacks && wait_ms < LACKED_MAX_MS; i++)
+		wait_ms *= 2;
+	follow->lacks++;
+	return wait_ms < LACKED_MAX_MS ? wait_ms : LACKED_MAX_MS;
+}
+
 static void
 answered(void *arg, int code, const struct error *err, struct holding_answer *answer)
 {
@@ -144,13 +210,14 @@ answered(void *arg, int code, const struct error *err, struct holding_answer *an
 		follow->since = follow->is_stale ? 0 : answer->next;
 		follow->due_us = answer->next != 0 ? now_us + pause_us(download) : UINT64_MAX;
 		follow->is_stale = false;
+		follow->lacks = 0;
 		holding_answer_fini(answer);
 	} else {
 		log_debug("peer %s does not say what it has: %s", follow->peer, err->text);
 		if (code == P2P_NOT_FOUND && !follow->is_cancelled)
 			swarm_lacks(download->swarm, follow->peer);
 		follow->since = 0;
-		follow->due_us = now_us + (code == P2P_NOT_FOUND ? LACKED_MS : FAILED_MS) * 1000;
+		follow->due_us = now_us + failed_ms(follow, code) * 1000;
 	}
 	if (!follow->is_cancelled)
 		set_timer(download);
@@ -168,6 +235,7 @@ ask(struct follow *follow, const struct peer_info *peer)
 		.wait_ms = WAIT_MS,
 	};
 	follow->is_stale = false;
+	follow->asked_us = clock_us();
 	if (download->target->is_offered)
 		memcpy(question.peer, download->self, PEER_ID_SIZE);
 	download_begin_wire(download, peer, WIRE_SMALL, &follow->wire);
@@ -209,6 +277,14 @@ download_follow_anew(struct download *download, const char *peer)
 	set_timer(download);
 }
 
+void
+download_follow_soon(struct download *download, const char *peer)
+{
+	struct follow *follow = find(download, peer);
+	if (follow != NULL)
+		ask_soon(follow);
+}
+
 static void
 know_self(struct download *download)
 {
@@ -222,18 +298,19 @@ know_self(struct download *download)
 void
 download_follow(struct download *download)
 {
-	bool has_new = false;
+	unsigned count = download->follow_count;
 	if (download->content.size_bytes < DOWNLOAD_FOLLOW_BYTES)
 		return;
 	know_self(download);
+	if (download->holding != NULL)
+		holding_new_followers(download->holding, &download->followers_cursor,
+		    take_follower, download);
 	for (size_t i = 0; i < swarm_source_count(download->swarm); i++) {
 		const char *peer = swarm_source_name(download->swarm, i);
-		if (find(download, peer) != NULL)
-			continue;
-		add_follow(download, peer);
-		has_new = true;
+		if (find(download, peer) == NULL)
+			add_follow(download, peer);
 	}
-	if (has_new)
+	if (download->follow_count != count)
 		download_follow_due(download);
 }
 

@@ -33,6 +33,8 @@ struct follow {
 	char peer[PEER_ID_SIZE];
 	uint64_t since;			/* of the question */
 	uint64_t due_us;		/* when it is asked next; UINT64_MAX: never */
+	uint64_t asked_us;		/* when it was last */
+	unsigned lacks;			/* answers in a row that it has nothing */
 	struct wire_run wire;
 	struct transport_request *request;	/* under way, or NULL */
 	bool is_cancelled;
@@ -54,6 +56,7 @@ struct download {
 	struct run *runs;		/* under way */
 	struct follow *follows;
 	unsigned follow_count;
+	uint64_t followers_cursor;	/* those who follow us are known up to here */
 	char self[PEER_ID_SIZE];	/* who follows; "" until it is needed */
 	struct transport_request *layer_request;	/* under way, or NULL */
 	char layer_peer[PEER_ID_SIZE];	/* of whom, */
@@ -144,6 +147,8 @@ void	download_follow(struct download *download);
 void	download_follow_everybody(struct download *download);
 /* What it said it has is wrong: it is asked for all of it again. */
 void	download_follow_anew(struct download *download, const char *peer);
+/* It came back, and may have something. */
+void	download_follow_soon(struct download *download, const char *peer);
 void	download_follow_due(void *download);	/* the timer's function */
 /* Asks nobody any more; those under way end soon. */
 void	download_stop_follows(struct download *download);

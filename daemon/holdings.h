@@ -24,7 +24,7 @@
 #include "store.h"
 
 #define HOLDINGS_MAX		1024		/* contents at once; a whole one more is told without being noted */
-#define HOLDINGS_FOLLOWERS_MAX	256		/* peers that follow one content; more are answered, but not told of */
+#define HOLDINGS_FOLLOWERS_MAX	1024		/* peers that follow one content; more are answered, but not told of */
 #define HOLDINGS_LOG_MAX	16384		/* entries of one content's log that are kept */
 #define HOLDINGS_WHOLE_LOG_MAX	4096		/* the same of a whole one */
 #define HOLDINGS_WAIT_MAX_MS	30000		/* longest time that an answer may wait */
@@ -54,6 +54,10 @@ struct holding	*holdings_begin(struct holdings *holdings, const struct content_i
 		     const struct digest *layer, size_t count);
 /* A piece is verified and stands in the file, for good.  Telling twice is nothing. */
 void		 holding_add(struct holding *holding, uint64_t piece);
+/* Who follows and was not told before: *cursor is where the last call ended, 0 at first.  fn runs before this returns; it may not call
+ * this module. */
+void		 holding_new_followers(struct holding *holding, uint64_t *cursor,
+		     void (*fn)(void *arg, const char *peer), void *arg);
 /* Its pieces are no longer to be had from here, unless the catalog now has the whole content.  Open readers stay good.  NULL is nothing. */
 void		 holdings_end(struct holding *holding);
 

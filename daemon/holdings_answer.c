@@ -70,18 +70,6 @@ note_follower(struct holding *holding, const char *id)
 	holding_wake_all(holding);
 }
 
-/* --- answers --- */
-
-void
-holding_answer_fini(struct holding_answer *answer)
-{
-	free(answer->bits);
-	free(answer->pieces);
-	free(answer->coming);
-	free(answer->peers);
-	*answer = (struct holding_answer){ 0 };
-}
-
 /* True if the entry is news for `self`. */
 static bool
 is_news(const struct holding *holding, uint64_t entry, const char *self, bool is_whole)
@@ -98,6 +86,40 @@ is_news(const struct holding *holding, uint64_t entry, const char *self, bool is
 		break;
 	}
 	return true;
+}
+
+/* The cursor is one more than the number of the next entry. */
+void
+holding_new_followers(struct holding *holding, uint64_t *cursor,
+		      void (*fn)(void *arg, const char *peer), void *arg)
+{
+	struct holdings *holdings = holding->holdings;
+
+	pthread_mutex_lock(&holdings->mu);
+	bool has_all = *cursor != 0 && *cursor - 1 >= holding_log_begin(holding);
+	for (size_t i = 0; !has_all && i < holding->follower_room; i++)
+		if (holding->followers[i].id[0] != '\0')
+			fn(arg, holding->followers[i].id);
+	for (uint64_t at = *cursor - 1; has_all && at < holding->log_end; at++) {
+		uint64_t entry = holding_entry(holding, at);
+
+		if (holding_entry_kind(entry) == HOLDING_PEER && is_news(holding, entry, "", true))
+			fn(arg, holding->followers[holding_entry_value(entry)].id);
+	}
+	*cursor = holding->log_end + 1;
+	pthread_mutex_unlock(&holdings->mu);
+}
+
+/* --- answers --- */
+
+void
+holding_answer_fini(struct holding_answer *answer)
+{
+	free(answer->bits);
+	free(answer->pieces);
+	free(answer->coming);
+	free(answer->peers);
+	*answer = (struct holding_answer){ 0 };
 }
 
 /* How many entries of each kind are news. */

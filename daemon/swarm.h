@@ -59,6 +59,8 @@ struct swarm	*swarm_new(uint64_t size_bytes, uint32_t piece_bytes, uint64_t seed
 void		 swarm_limit(struct swarm *swarm, unsigned asks_max);
 /* Asks under way are freed with it. */
 void		 swarm_free(struct swarm *swarm);
+/* The next number of those that follow from the seed. */
+uint64_t	 swarm_random(struct swarm *swarm);
 
 /* --- pieces --- */
 

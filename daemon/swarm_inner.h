@@ -51,9 +51,6 @@ struct swarm {
 	struct swarm_ask *asks;
 };
 
-/* A number from the seed (splitmix64). */
-uint64_t	 swarm_random(struct swarm *swarm);
-
 static inline bool
 swarm_bit(const unsigned char *bits, uint64_t piece)
 {

@@ -382,6 +382,59 @@ START_TEST(test_followers_are_told_of_each_other_and_not_of_themselves)
 }
 END_TEST
 
+/* What holding_new_followers() told: as many names, and the last of them. */
+struct heard {
+	size_t count;
+	char last[PEER_ID_SIZE];
+};
+
+static void
+hear(void *arg, const char *peer)
+{
+	struct heard *heard = arg;
+
+	heard->count++;
+	memcpy(heard->last, peer, PEER_ID_SIZE);
+}
+
+static struct heard
+new_followers(struct holding *holding, uint64_t *cursor)
+{
+	struct heard heard = { .count = 0 };
+
+	holding_new_followers(holding, cursor, hear, &heard);
+	return heard;
+}
+
+START_TEST(test_who_fetches_hears_of_each_who_follows_him_once)
+{
+	struct content_id content = content_of(1, MANY);
+	uint64_t cursor = 0;
+	char third[PEER_ID_SIZE];
+
+	next_of(&content, true, 0, 1); /* before it began */
+	struct holding *holding = begin(&content);
+	next_of(&content, false, 0, 2);
+	ck_assert_uint_eq(new_followers(holding, &cursor).count, 2);
+	ck_assert_uint_eq(new_followers(holding, &cursor).count, 0);
+	uint64_t next = next_of(&content, false, 0, 3);
+	holding_add(holding, 0);
+	next_of(&content, false, next, 3); /* he asks again */
+	struct heard heard = new_followers(holding, &cursor);
+	ck_assert_uint_eq(heard.count, 1);
+	name_peer(third, 3);
+	ck_assert_str_eq(heard.last, third);
+
+	/* More happened than the log has. */
+	next_of(&content, false, 0, 4);
+	for (size_t i = 0; i < 2 * HOLDINGS_LOG_MAX; i++)
+		holding_add(holding, i);
+	ck_assert_uint_eq(new_followers(holding, &cursor).count, 4);
+	ck_assert_uint_eq(new_followers(holding, &cursor).count, 0);
+	holdings_end(holding);
+}
+END_TEST
+
 START_TEST(test_more_followers_than_can_be_told_of_are_answered_too)
 {
 	struct content_id content = content_of(1, FEW);
@@ -889,6 +942,7 @@ main(void)
 	tcase_add_test(all, test_who_fell_behind_the_log_is_told_in_full);
 	tcase_add_test(all, test_a_whole_content_is_noted_for_followers_only);
 	tcase_add_test(all, test_followers_are_told_of_each_other_and_not_of_themselves);
+	tcase_add_test(all, test_who_fetches_hears_of_each_who_follows_him_once);
 	tcase_add_test(all, test_more_followers_than_can_be_told_of_are_answered_too);
 	tcase_add_test(all, test_what_is_sent_to_somebody_is_told_to_followers);
 	tcase_add_test(all, test_never_more_pieces_on_their_way_than_an_answer_may_have);

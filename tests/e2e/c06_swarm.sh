@@ -16,6 +16,14 @@ for peer in a b c d; do peer_start $peer; done
 for peer in b c d; do ok "$peer knows the file" until_true 20 lists $peer data.bin; done
 for peer in b c d; do for other in b c d; do [[ $peer == "$other" ]] || until_true 20 sees $peer $other; done; done
 
+# holder_field PEER NUMBER OF FIELD: what this peer's fetch knows of a holder.
+holder_field() {
+	ctl "$1" --json fetches "$2" | python3 -c 'import json, sys
+for holder in json.load(sys.stdin)["holders"]:
+    if holder["peer"] == sys.argv[1]: print(holder[sys.argv[2]])' "$(peer_id "$3")" "$4"
+}
+peer_id() { rest "$1" /v1/node | grep -o '"id": *"[a-z2-7]*"' | cut -d '"' -f 4; }
+
 out() { metric "$1" 'p2pd_bytes_total{wire="rest",direction="out"}'; }
 
 # --- all at once ---
@@ -45,6 +53,9 @@ late=$(fetch_start c more.bin)
 part=$(fetch_field b "$id" 3)
 ok "c gets the layer and the part from b, whom no catalog names" until_true 40 fetch_beyond c "$late" $((part - 1))
 ok "and waits for the rest" until_true 20 fetch_is c "$late" waiting
+# b had asked c in vain, when all holders went; now c follows b.
+holds_of_c() { (($(holder_field b "$id" c pieces) == $(holder_field c "$late" b pieces))); }
+ok "b learns at once that c has it now" until_true 5 holds_of_c
 root=$(ctl b search --exact more.bin | cut -f5)
 ok "what b has not is not found there" test "$(rest_status b "/v1/contents/$root?size=$size")" = 404
 peer_start a
