@@ -17,10 +17,10 @@
  * peer that follows; a follower gets what is new 20 to 60 ms after the first of it happened, but
  * only when its next question has come, a round trip after the last answer.
  *
- * Of those that it is told of a host follows TOLD_MAX, at random; those who follow itself it takes
- * as sources too, while there is room.  Without the limit the first to come fill all places of
- * each other, and of 500 nobody uses the last 250.  Few are also better than many: what one waits for is
- * then in fewer hands.  Who is complete follows nobody, but stays and sends.
+ * Of those that it is told of a host follows DOWNLOAD_TOLD_MAX, at random; those who follow it
+ * are sources too, while there is room.  Without the limit the first to come fill all places of
+ * each other, and of 500 nobody uses the last 250.  Few are also better than many: what one waits
+ * for is then in fewer hands.  Who is complete follows nobody, but stays and sends.
  */
 #include "swarm_sim.h"
 
@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "download.h"
 #include "holdings.h"
 #include "mem.h"
 #include "sim_bound.h"
@@ -38,7 +39,6 @@
 #define TICK_US         100000 /* a download looks again so often, whatever happens */
 #define COALESCE_MIN_US 20000  /* news waits for more of it */
 #define COALESCE_MAX_US 60000
-#define TOLD_MAX        16 /* of those that others told of; more come by themselves */
 #define SILENCE_US \
 	5000000 /* a question to one who does not answer at all has failed after so long */
 
@@ -356,7 +356,7 @@ learn_of_all(struct run *run, uint32_t who, uint32_t of)
 		order[place] = host->followers[i].host;
 	}
 	for (size_t i = 0; i < count; i++)
-		learn_of(run, who, order[i], TOLD_MAX);
+		learn_of(run, who, order[i], DOWNLOAD_TOLD_MAX);
 	free(order);
 }
 
@@ -411,7 +411,7 @@ told(struct run *run, const struct event *event)
 			swarm_coming(host->swarm, news->value);
 			break;
 		case NEWS_PEER:
-			learn_of(run, event->host, news->value, TOLD_MAX);
+			learn_of(run, event->host, news->value, DOWNLOAD_TOLD_MAX);
 			break;
 		}
 	}
