@@ -16,7 +16,6 @@
 #define DOWNLOAD_RUNS_MAX	64		/* runs under way of one content, in all */
 #define DOWNLOAD_PEER_RUNS	20		/* runs under way at one holder for all contents, about: it has few connections for each of us */
 #define DOWNLOAD_FOLLOW_BYTES	(1u << 20)	/* of a content this large holders are asked which pieces they have, and ours are told */
-#define DOWNLOAD_TOLD_MAX	16		/* peers that others tell of are followed while fewer than so many can be asked */
 #define DOWNLOAD_FOLLOW_MS	20		/* between an answer to that and the next question, at least; grows with the holders */
 #define DOWNLOAD_DRY_MS		1000		/* without anything to ask for, and nothing under way: it waits */
 #define DOWNLOAD_SYNC_MS	1000		/* between two syncs: what a kill can cost at most is twice that */

@@ -148,7 +148,7 @@ take_peers(struct download *download, const struct holding_answer *answer)
 		size_t other = i + swarm_random(download->swarm) % (answer->peer_count - i);
 		memcpy(id, answer->peers[other], PEER_ID_SIZE);
 		memcpy(answer->peers[other], answer->peers[i], PEER_ID_SIZE);
-		open += hear_of(download, id, open < DOWNLOAD_TOLD_MAX);
+		open += hear_of(download, id, open < SWARM_TOLD_MAX);
 	}
 }
 

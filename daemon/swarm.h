@@ -18,6 +18,7 @@
 #include "change.h"
 
 #define SWARM_SOURCES_MAX	64		/* holders considered for one content */
+#define SWARM_TOLD_MAX		16		/* peers that others tell of need not be taken while so many can be asked */
 #define SWARM_BACKOFF_MIN_MS	1000		/* after a failure; doubled with each further one */
 #define SWARM_BACKOFF_MAX_MS	60000
 #define SWARM_LIAR_MS		(10 * 60000)	/* after bytes that failed verification */

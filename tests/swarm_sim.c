@@ -17,7 +17,7 @@
  * peer that follows; a follower gets what is new 20 to 60 ms after the first of it happened, but
  * only when its next question has come, a round trip after the last answer.
  *
- * Of those that it is told of a host follows DOWNLOAD_TOLD_MAX, at random; those who follow it
+ * Of those that it is told of a host follows SWARM_TOLD_MAX, at random; those who follow it
  * are sources too, while there is room.  Without the limit the first to come fill all places of
  * each other, and of 500 nobody uses the last 250.  Few are also better than many: what one waits
  * for is then in fewer hands.  Who is complete follows nobody, but stays and sends.
@@ -29,7 +29,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "download.h"
 #include "holdings.h"
 #include "mem.h"
 #include "sim_bound.h"
@@ -356,7 +355,7 @@ learn_of_all(struct run *run, uint32_t who, uint32_t of)
 		order[place] = host->followers[i].host;
 	}
 	for (size_t i = 0; i < count; i++)
-		learn_of(run, who, order[i], DOWNLOAD_TOLD_MAX);
+		learn_of(run, who, order[i], SWARM_TOLD_MAX);
 	free(order);
 }
 
@@ -411,7 +410,7 @@ told(struct run *run, const struct event *event)
 			swarm_coming(host->swarm, news->value);
 			break;
 		case NEWS_PEER:
-			learn_of(run, event->host, news->value, DOWNLOAD_TOLD_MAX);
+			learn_of(run, event->host, news->value, SWARM_TOLD_MAX);
 			break;
 		}
 	}
