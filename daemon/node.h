@@ -33,10 +33,11 @@ struct node_record {
 	uint64_t file_count, byte_count;	/* that it shares */
 };
 
-/* "peer's catalog is now at (epoch, seq)": a hint that makes the receiver pull. */
+/* "peer's catalog is now at (epoch, seq)": a hint that makes the receiver pull.  Or "it did not answer me", which makes him greet it. */
 struct notice {
 	char peer[PEER_ID_SIZE];
 	uint64_t epoch, seq;
+	bool is_lost;
 };
 
 /*

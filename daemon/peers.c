@@ -10,9 +10,6 @@
  * What comes in from the network (registration, good-bye, notice) is never believed: it is a reason
  * to greet or to pull, and how often it can be one is bounded.
  *
- * Who is told whom we know: a caller that is here and was told the same a short time ago gets an
- * empty list, since in a full mesh everybody calls everybody at each heart-beat.
- *
  * peers_stop() says good-bye; requests that are under way then end with the transport.  What the
  * catalog still answers later finds no peers object any more, and needs none.
  */
@@ -37,7 +34,6 @@ const struct peers_pace peers_usual_pace = {
 	.quiet_ms = 5000,
 	.resync_ms = 60000,
 	.save_ms = 5 * 60000,
-	.told_ms = 60000,
 	.stop_ms = 1000,
 	.grace_ms = 10 * 60000,
 };
@@ -58,14 +54,20 @@ peer_state_name(enum peer_state state)
 
 /* What the other files lean on. */
 
+/* xorshift64: nothing secret hangs on it. */
 uint64_t
-peers_jitter(struct peers *peers, uint64_t ms)
+peers_random(struct peers *peers)
 {
-	/* xorshift64: nothing secret hangs on it. */
 	peers->random ^= peers->random << 13;
 	peers->random ^= peers->random >> 7;
 	peers->random ^= peers->random << 17;
-	return ms - ms / 5 + peers->random % (2 * (ms / 5) + 1);
+	return peers->random;
+}
+
+uint64_t
+peers_jitter(struct peers *peers, uint64_t ms)
+{
+	return ms - ms / 5 + peers_random(peers) % (2 * (ms / 5) + 1);
 }
 
 void
@@ -349,33 +351,6 @@ plain_host(const char *host)
 	return is_wrapped ? host + sizeof(wrapping) - 1 : host;
 }
 
-static bool
-was_told(const struct peers *peers, const struct peer *peer)
-{
-	return peer->state == PEER_HERE && peer->told_generation == peers->generation &&
-	       clock_ms() - peer->told_ms < peers->pace.told_ms;
-}
-
-/* All that are here but for the caller (NULL: unknown to us), unless it was told a moment ago. */
-static void
-tell_known(struct peers *peers, struct peer *caller, struct node_record **ret_known,
-	   size_t *ret_count)
-{
-	struct node_record *list = mem_zero(peers->count + 1, sizeof(*list));
-	size_t count = 0;
-
-	if (caller == NULL || !was_told(peers, caller))
-		for (size_t i = 0; i < peers->count && count < NODE_KNOWN_MAX; i++)
-			if (peers->all[i] != caller && peers->all[i]->state != PEER_AWAY)
-				peers_record(peers->all[i], &list[count++]);
-	if (caller != NULL && !was_told(peers, caller)) {
-		caller->told_generation = peers->generation;
-		caller->told_ms = clock_ms();
-	}
-	*ret_known = list;
-	*ret_count = count;
-}
-
 /* A caller whom we know: `claimed` are its addresses as it says. */
 static void
 take_registration(struct peers *peers, struct peer *peer, const struct node_record *theirs,
@@ -388,7 +363,7 @@ take_registration(struct peers *peers, struct peer *peer, const struct node_reco
 	if (is_new)
 		peers_add_candidate(peers, theirs->id, from_host, claimed);
 	if (peer->state == PEER_HERE && addresses_have_host(&peer->addresses, from_host))
-		peers_heard(peers, peer);
+		peers_called(peers, peer);
 	peers_nudge(peers, peer);
 	peers_news(peers, peer, theirs->epoch, theirs->seq, false);
 }
@@ -417,7 +392,7 @@ peers_registered(struct peers *peers, const struct node_record *theirs, const ch
 					 "This peer knows too many others already");
 	}
 	/* Without an address that we could call, a caller gets its answer and no more. */
-	tell_known(peers, peer, ret_known, ret_count);
+	peers_tell_known(peers, peer, ret_known, ret_count);
 	peers_arm(peers);
 	return P2P_OK;
 }
@@ -451,7 +426,10 @@ peers_noticed(struct peers *peers, const struct notice *notice)
 	metrics_add(METRIC_NOTICES_IN, 1);
 	if (peer == NULL)
 		return P2P_NOT_FOUND;
-	peers_news(peers, peer, notice->epoch, notice->seq, false);
+	if (notice->is_lost)
+		peers_doubt(peers, notice->peer);
+	else
+		peers_news(peers, peer, notice->epoch, notice->seq, false);
 	return P2P_OK;
 }
 

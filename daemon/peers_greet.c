@@ -9,6 +9,10 @@
  * numbers under way are bounded, and bounded apart, so that a crowd of sayings delays no
  * heart-beat.
  *
+ * A few greetings leave in a heart-beat, however many peers there are: of many, each is greeted more
+ * rarely.  Still somebody soon finds out that a peer is gone, and tells others, who then greet it
+ * themselves (peers_gossip.c).  Of two that are here, whoever calls first saves the other the call.
+ *
  * Failures: the first makes a peer suspect, PEERS_AWAY_FAILURES in a row away; each moves on to its
  * next address.  An answer by another id takes the address from the peer that was expected and is
  * as good as any other proof for the one that answered.
@@ -36,15 +40,28 @@ struct greeting {
 	struct transport_request *request;
 };
 
-/* What lasts longer after each failure. */
+/* What lasts longer after each failure, up to a bound. */
 static void
-back_off(struct peers *peers, struct greeted *greet)
+back_off(struct peers *peers, struct greeted *greet, uint64_t max_ms)
 {
 	greet->back_off_ms =
 	    greet->back_off_ms == 0 ? peers->pace.again_ms : 2 * greet->back_off_ms;
-	if (greet->back_off_ms > peers->pace.again_max_ms)
-		greet->back_off_ms = peers->pace.again_max_ms;
+	if (greet->back_off_ms > max_ms)
+		greet->back_off_ms = max_ms;
 	greet->due_ms = clock_ms() + peers_jitter(peers, greet->back_off_ms);
+}
+
+/* The time between two greetings of each of so many, if about PEERS_BEAT_GREETINGS leave in a beat. */
+static uint64_t
+round_ms(uint64_t beat_ms, size_t count)
+{
+	return count > PEERS_BEAT_GREETINGS ? beat_ms * count / PEERS_BEAT_GREETINGS : beat_ms;
+}
+
+static uint64_t
+beat_ms(const struct peers *peers)
+{
+	return peers->config->network_heartbeat_s * 1000ull;
 }
 
 /* Peers. */
@@ -74,6 +91,18 @@ peers_save(struct peers *peers, struct peer *peer)
 	catalog_submit(peers->catalog, batch, NULL, NULL);
 }
 
+/* When one that was heard now is to be greeted. */
+static uint64_t
+next_beat_ms(struct peers *peers)
+{
+	uint64_t ms = round_ms(beat_ms(peers), peers_count(peers, false));
+
+	/* A long time is spread widely: those that came together would call all at once again and again. */
+	if (ms > beat_ms(peers))
+		return clock_ms() + ms / 2 + peers_random(peers) % (ms + 1);
+	return clock_ms() + peers_jitter(peers, ms);
+}
+
 void
 peers_heard(struct peers *peers, struct peer *peer)
 {
@@ -81,6 +110,19 @@ peers_heard(struct peers *peers, struct peer *peer)
 	peer->heard_ms = clock_ms();
 	peer->heard_wall_ms = clock_wall_ms();
 	peer->silent_ms = (int64_t)peer->heard_ms;
+}
+
+/* One greeting shows two peers to each other, if they hear each other; but that we can reach it only
+ * its answers show. */
+void
+peers_called(struct peers *peers, struct peer *peer)
+{
+	uint64_t unproven_ms =
+	    PEERS_UNPROVEN_BEATS * round_ms(beat_ms(peers), peers_count(peers, false));
+
+	peers_heard(peers, peer);
+	if (peer->greet.greeting == NULL && peer->heard_ms - peer->proven_ms < unproven_ms)
+		peer->greet.due_ms = next_beat_ms(peers);
 }
 
 void
@@ -128,9 +170,15 @@ peer_failed(struct peers *peers, struct peer *peer)
 	peer->failures++;
 	greet->at++;
 	if (peer->state == PEER_AWAY) {
-		back_off(peers, greet);
+		uint64_t most_ms = beat_ms(peers) < peers->pace.again_max_ms
+				       ? beat_ms(peers)
+				       : peers->pace.again_max_ms;
+
+		back_off(peers, greet, round_ms(most_ms, peers_count(peers, true)));
 		return;
 	}
+	if (peer->state == PEER_HERE || peer->failures >= PEERS_AWAY_FAILURES)
+		peers_lost(peers, peer);
 	if (peer->failures >= PEERS_AWAY_FAILURES) {
 		peers_lose(peers, peer, peers->pace.again_ms);
 		return;
@@ -188,8 +236,10 @@ take_known(struct peers *peers, const char *address, const struct transport_gree
 
 		if (strcmp(known->id, peers->self.id) == 0)
 			continue;
-		if (peer != NULL)
+		if (peer != NULL) {
 			peers_nudge(peers, peer);
+			peers_news(peers, peer, known->epoch, known->seq, false);
+		}
 		addresses_claimed(known, host, &claimed);
 		if ((peer == NULL || peer->state == PEER_AWAY) && claimed.count > 0)
 			peers_add_candidate(peers, known->id, host, &claimed);
@@ -213,20 +263,22 @@ peer_answered(struct peers *peers, struct peer *peer, const char *address,
 		? greeting->round_trip_us
 		: (uint32_t)((7 * (uint64_t)peer->round_trip_us + greeting->round_trip_us) / 8);
 	peers_heard(peers, peer);
+	peer->proven_ms = peer->heard_ms;
 	peer->state = PEER_HERE;
 	peer->failures = 0;
 	peer->greet.back_off_ms = 0;
 	peer->greet.at = 0;
-	peer->greet.due_ms =
-	    clock_ms() + peers_jitter(peers, peers->config->network_heartbeat_s * 1000ull);
+	peer->greet.due_ms = next_beat_ms(peers);
 	if (is_new || was == PEER_AWAY) {
 		peer->is_unsaved = true;
-		peers->generation++;
+		peers_touch(peers, peer);
 	}
 	peers_save(peers, peer);
 	if (was == PEER_AWAY) {
 		peer->turned_ms = clock_ms();
-		peer->told_generation = 0;
+		/* What was before, it hears of as a stranger; one that was here goes on from there. */
+		if (peer->told_generation == 0)
+			peer->told_generation = peers->generation;
 		peers_tell_event(peers, EVENT_PEER_HERE, peer);
 	}
 	peers_news(peers, peer, theirs->epoch, theirs->seq, true);
@@ -269,7 +321,7 @@ candidate_failed(struct peers *peers, struct candidate *candidate)
 	if (!candidate->is_seed && candidate->tries >= PEERS_CANDIDATE_TRIES)
 		peers_remove_candidate(peers, candidate);
 	else
-		back_off(peers, greet);
+		back_off(peers, greet, peers->pace.again_max_ms);
 }
 
 static void
@@ -287,7 +339,7 @@ candidate_answered(struct peers *peers, struct candidate *candidate, const char 
 	candidate->is_reached = is_adopted;
 	snprintf(candidate->id, sizeof(candidate->id), "%s", id);
 	if (!candidate->is_self && !is_adopted) {
-		back_off(peers, &candidate->greet);
+		back_off(peers, &candidate->greet, peers->pace.again_max_ms);
 		return;
 	}
 	candidate->greet.back_off_ms = 0;
@@ -357,7 +409,7 @@ peers_seeds_lost(struct peers *peers, const char *id)
 		if (!candidate->is_reached || strcmp(candidate->id, id) != 0)
 			continue;
 		candidate->is_reached = false;
-		back_off(peers, &candidate->greet);
+		back_off(peers, &candidate->greet, peers->pace.again_max_ms);
 	}
 }
 

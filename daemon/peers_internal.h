@@ -5,7 +5,8 @@
  * peers.c	  the door: life cycle, the one timer, what others ask
  * peers_table.c  peers and candidates, and their addresses; no I/O
  * peers_greet.c  greetings: who is here
- * peers_pull.c	  catalogs and notices: what they have
+ * peers_pull.c	  catalogs: what they have
+ * peers_gossip.c what is told of all that
  */
 #ifndef P2PD_PEERS_INTERNAL_H
 #define P2PD_PEERS_INTERNAL_H
@@ -20,6 +21,14 @@
 #define PEERS_TRIES_MAX		16	/* under way to others */
 #define PEERS_PULLS_MAX		4	/* under way in all */
 #define PEERS_AWAY_FAILURES	3	/* in a row make a peer away */
+#define PEERS_BEAT_GREETINGS	3	/* in a heart-beat, about, however many are here; and as many tries of those that are away */
+#define PEERS_UNPROVEN_BEATS	4	/* of calls of its own without an answer to us; then we greet it */
+#define PEERS_DIRECT_MAX	64	/* so many are told directly of an own change; of more some, who pass it on */
+#define PEERS_FANOUT		6	/* peers that something is passed on to */
+#define PEERS_RELAYS_MAX	64	/* notices of others under way; more are not sent */
+#define PEERS_NEWS_MS		60000	/* so long a change is told on by greetings */
+#define PEERS_TOLD_MAX		32	/* records in the answer to a greeting, */
+#define PEERS_TOLD_RANDOM	1	/* and of those that the caller was told before */
 #define PEERS_NEVER		UINT64_MAX
 
 /* Every wait that is no setting; tests shorten them. */
@@ -30,7 +39,6 @@ struct peers_pace {
 	uint64_t quiet_ms;		/* after a notice that brought nothing */
 	uint64_t resync_ms;		/* between two beginnings anew of one catalog, and after a bad page */
 	uint64_t save_ms;		/* between two rememberings of when a peer was heard */
-	uint64_t told_ms;		/* after which a peer is told again whom we know */
 	uint64_t stop_ms;		/* for all good-byes */
 	uint64_t grace_ms;		/* that a remembered peer has at least to show up */
 };
@@ -67,7 +75,10 @@ struct peer {
 	int64_t silent_ms;		/* on the monotonic clock since when; before our start: less than 0 */
 	uint64_t saved_ms;		/* when it was last remembered */
 	bool is_unsaved;		/* something worth remembering changed */
-	uint64_t told_ms, told_generation;	/* when, and as of when, it was told whom we know */
+	uint64_t proven_ms;		/* when it last answered us */
+	uint64_t generation;		/* of peers, when it last came, moved house, or its catalog moved */
+	uint64_t touched_ms;		/* and when that was */
+	uint64_t told_generation;	/* it was told of all that changed up to this */
 
 	/* Its catalog: how far we have it, and what is to be done. */
 	uint64_t epoch, seq;
@@ -112,13 +123,13 @@ struct peers {
 	struct peer *buckets[PEERS_BUCKETS];
 	struct candidate *candidates[PEERS_CANDIDATES_MAX + CONFIG_LIST_MAX];	/* seeds have their room */
 	size_t candidate_count;
-	uint64_t generation;		/* moves when somebody came, or has other addresses */
+	uint64_t generation;		/* moves with each change of a peer that others are to be told of */
 	uint64_t random;
 
 	struct loop_timer *timer;
 	uint64_t tell_due_ms;
 	bool is_started, is_stopping;
-	size_t greetings, tries, pulls;	/* under way, by limit */
+	size_t greetings, tries, pulls, relays;	/* under way, by limit */
 	size_t requests;		/* of the transport, in all */
 	size_t pull_at;			/* where the search for the next pull begins */
 	struct commit *commits;		/* that the catalog will answer */
@@ -129,6 +140,7 @@ struct peers {
 
 /* peers.c */
 void	peers_arm(struct peers *peers);				/* sets the timer for the next due moment */
+uint64_t peers_random(struct peers *peers);
 uint64_t peers_jitter(struct peers *peers, uint64_t ms);	/* +-20 % */
 void	peers_tell_event(struct peers *peers, enum event_kind kind, const struct peer *peer);
 void	peers_changed(struct peers *peers, const struct peer *peer);
@@ -160,6 +172,7 @@ void	peers_greet_due(struct peers *peers, uint64_t now_ms);
 uint64_t peers_greet_next(const struct peers *peers);		/* when the next is due */
 void	peers_nudge(struct peers *peers, struct peer *peer);	/* somebody says that it is back; the caller arms */
 void	peers_heard(struct peers *peers, struct peer *peer);	/* it spoke to us */
+void	peers_called(struct peers *peers, struct peer *peer);	/* it greeted us, from where it is here */
 void	peers_lose(struct peers *peers, struct peer *peer, uint64_t again_ms);	/* it is away now */
 void	peers_set_seeds(struct peers *peers, const struct config_list *seeds);
 void	peers_seeds_lost(struct peers *peers, const char *id);	/* this peer is forgotten: try seeds that led to it */
@@ -170,8 +183,21 @@ void	peers_save(struct peers *peers, struct peer *peer);
 void	peers_news(struct peers *peers, struct peer *peer, uint64_t epoch, uint64_t seq, bool is_answer);
 void	peers_pull_due(struct peers *peers, uint64_t now_ms);
 uint64_t peers_pull_next(const struct peers *peers);
+void	peers_drop_commits(struct peers *peers);
+
+/* peers_gossip.c */
+/* Others are to be told of it. */
+void	peers_touch(struct peers *peers, struct peer *peer);
+/* How many are away; or how many are not. */
+size_t	peers_count(const struct peers *peers, bool are_away);
+/* What a caller (NULL: unknown to us) is told: gives the list. */
+void	peers_tell_known(struct peers *peers, struct peer *caller, struct node_record **ret_known,
+	    size_t *ret_count);
+/* Its catalog moved: we have it up to where it is. */
+void	peers_moved(struct peers *peers, struct peer *peer);
+/* It left a greeting of ours without an answer: the first, or so many that it is away now. */
+void	peers_lost(struct peers *peers, const struct peer *peer);
 void	peers_tell_due(struct peers *peers, uint64_t now_ms);
 void	peers_leave_all(struct peers *peers);
-void	peers_drop_commits(struct peers *peers);
 
 #endif

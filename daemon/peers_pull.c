@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * peers_pull.c - catalogs and notices: what the others have.
+ * peers_pull.c - catalogs: what the others have.
  *
  * Whenever a peer is said to be at another (epoch, seq) than what we have of it, its catalog is
  * pulled from itself, page by page; each page goes to the scribe, and only after its commit is the
@@ -13,10 +13,7 @@
  * news are pulled at once.  A page that makes no sense, or a catalog that begins anew twice in
  * pace.resync_ms, holds everything up until that has passed.
  *
- * A failed pull is not repeated: the next heart-beat says again where the peer is.
- *
- * Own changes are told to all that are here, one message at a time to each; a message that fails is
- * lost and the heart-beat mends it.
+ * A failed pull is not repeated: the next greeting says again where the peer is.
  */
 #include "peers_internal.h"
 
@@ -43,11 +40,6 @@ struct commit {
 	struct peers *peers;
 	struct pull *pull;
 	struct commit *next;
-};
-
-struct telling {
-	struct peers *peers;
-	struct peer *peer;
 };
 
 /* When to pull. */
@@ -136,11 +128,16 @@ on_committed(void *arg, int code)
 			break;
 		}
 	free(commit);
+	bool has_moved = false;
+
 	if (code == P2P_OK) {
+		has_moved = peer->epoch != pull->to_epoch || peer->seq != pull->to_seq;
 		peer->epoch = pull->to_epoch;
 		peer->seq = pull->to_seq;
 	}
 	end_pull(pull);
+	if (has_moved && !has_more)
+		peers_moved(peers, peer);
 
 	if (code == P2P_CONFLICT) {
 		/* The replica is not where we thought: all of it again. */
@@ -296,87 +293,4 @@ peers_drop_commits(struct peers *peers)
 		commit->pull->peer->pull = NULL;
 	}
 	peers->commits = NULL;
-}
-
-/* Telling. */
-
-static void tell(struct peers *peers, struct peer *peer);
-
-static void
-on_told(void *arg, int code, const struct error *err)
-{
-	struct telling *telling = arg;
-	struct peers *peers = telling->peers;
-	struct peer *peer = telling->peer;
-
-	(void)code;
-	(void)err;
-	free(telling);
-	peers->requests--;
-	peer->telling = NULL;
-	if (peer->tell_again && !peers->is_stopping)
-		tell(peers, peer);
-}
-
-static void
-tell(struct peers *peers, struct peer *peer)
-{
-	struct catalog_head head;
-	struct notice notice;
-
-	peer->tell_again = peer->telling != NULL;
-	if (peer->telling != NULL || peer->state != PEER_HERE || peer->addresses.count == 0)
-		return;
-	catalog_head(peers->catalog, &head);
-	notice = (struct notice){ .epoch = head.epoch, .seq = head.seq };
-	memcpy(notice.peer, peers->self.id, sizeof(notice.peer));
-	peer->telling = mem_zero(1, sizeof(*peer->telling));
-	*peer->telling = (struct telling){ .peers = peers, .peer = peer };
-	peers->requests++;
-	metrics_add(METRIC_NOTICES_OUT, 1);
-	peers->transport->ops->notify(peers->transport, peer->addresses.items[0], &notice, on_told,
-				      peer->telling);
-}
-
-void
-peers_tell_due(struct peers *peers, uint64_t now_ms)
-{
-	if (peers->tell_due_ms > now_ms)
-		return;
-	peers->tell_due_ms = PEERS_NEVER;
-	for (size_t i = 0; i < peers->count; i++)
-		tell(peers, peers->all[i]);
-}
-
-static void
-on_left(void *arg, int code, const struct error *err)
-{
-	struct telling *telling = arg;
-	struct peers *peers = telling->peers;
-
-	(void)code;
-	(void)err;
-	telling->peer->leaving = NULL;
-	free(telling);
-	peers->requests--;
-	/* The timer is what calls peers_stop()'s done; the last answer makes it due. */
-	if (--peers->leavings == 0 && peers->stopped != NULL)
-		loop_timer_start(peers->timer, 0);
-}
-
-void
-peers_leave_all(struct peers *peers)
-{
-	for (size_t i = 0; i < peers->count; i++) {
-		struct peer *peer = peers->all[i];
-
-		if (peer->state == PEER_AWAY || peer->addresses.count == 0)
-			continue;
-		peer->leaving = mem_zero(1, sizeof(*peer->leaving));
-		*peer->leaving = (struct telling){ .peers = peers, .peer = peer };
-		peers->leavings++;
-		peers->requests++;
-		peers->transport->ops->leave(peers->transport, peer->addresses.items[0],
-					     peers->self.id, on_left, peer->leaving);
-	}
 }

@@ -364,6 +364,8 @@ wire_notice(const struct notice *notice)
 	put_text(tree, "peer", notice->peer);
 	put_number(tree, "epoch", notice->epoch);
 	put_number(tree, "seq", notice->seq);
+	if (notice->is_lost)
+		put_bool(tree, "lost", true);
 	return whole(tree);
 }
 

@@ -322,6 +322,7 @@ wire_notice_parse(const char *data, size_t len, struct notice *ret, struct error
 	take_peer(&from, "peer", notice.peer);
 	notice.epoch = take_number(&from, "epoch", NUMBER_MAX);
 	notice.seq = take_number(&from, "seq", NUMBER_MAX);
+	notice.is_lost = take_bool(&from, "lost", false);
 	if (from.code == P2P_OK)
 		*ret = notice;
 	json_decref(tree);

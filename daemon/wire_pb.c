@@ -183,6 +183,7 @@ wire_pb_of_notice(const struct notice *notice)
 	message->peer = new_text(notice->peer);
 	message->epoch = notice->epoch;
 	message->seq = notice->seq;
+	message->lost = notice->is_lost;
 	return message;
 }
 

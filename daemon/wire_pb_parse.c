@@ -141,6 +141,7 @@ wire_pb_notice(const P2p__V1__Notice *message, struct notice *ret, struct error 
 	take_peer(&from, "peer", message->peer, notice.peer);
 	notice.epoch = take_number(&from, "epoch", message->epoch);
 	notice.seq = take_number(&from, "seq", message->seq);
+	notice.is_lost = message->lost;
 	if (from.code == P2P_OK)
 		*ret = notice;
 	return from.code;

@@ -248,7 +248,6 @@ open_peers(struct node *node)
 						 .quiet_ms = 300,
 						 .resync_ms = 500,
 						 .save_ms = 60000,
-						 .told_ms = 200,
 						 .stop_ms = 200,
 						 .grace_ms = 100 };
 }

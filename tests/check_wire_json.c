@@ -110,12 +110,13 @@ END_TEST
 
 START_TEST(test_a_notice_comes_back)
 {
-	struct notice notice = { .epoch = 1, .seq = (1ull << 53) - 1 }, back;
+	struct notice notice = { .epoch = 1, .seq = (1ull << 53) - 1, .is_lost = _i == 1 }, back;
 
 	strcpy(notice.peer, PEER);
 	char *text = wire_notice(&notice);
 	ck_assert_int_eq(wire_notice_parse(text, strlen(text), &back, NULL), P2P_OK);
 	ck_assert_uint_eq(back.seq, notice.seq);
+	ck_assert(back.is_lost == notice.is_lost);
 	free(text);
 }
 END_TEST
@@ -342,7 +343,7 @@ main(void)
 	tcase_add_test(both, test_a_node_record_comes_back_as_it_was);
 	tcase_add_test(both, test_an_answer_with_a_thousand_peers_comes_back);
 	tcase_add_test(both, test_a_page_of_changes_comes_back_to_the_nanosecond);
-	tcase_add_test(both, test_a_notice_comes_back);
+	tcase_add_loop_test(both, test_a_notice_comes_back, 0, 2);
 	tcase_add_test(both, test_the_largest_answer_about_what_is_held_comes_back);
 	tcase_add_test(both, test_a_problem_comes_back_with_its_code);
 	tcase_add_test(both, test_a_problem_that_quotes_broken_utf8_is_still_json);

@@ -212,13 +212,15 @@ END_TEST
 
 START_TEST(test_a_notice_comes_back)
 {
-	struct notice notice = { .peer = PEER, .epoch = 1, .seq = NUMBER_MAX }, back;
+	struct notice notice = { .peer = PEER, .epoch = 1, .seq = NUMBER_MAX, .is_lost = _i == 1 };
+	struct notice back;
 	P2p__V1__Notice *message = travel(wire_pb_of_notice(&notice));
 
 	ck_assert_int_eq(wire_pb_notice(message, &back, NULL), P2P_OK);
 	ck_assert_str_eq(back.peer, PEER);
 	ck_assert_uint_eq(back.epoch, 1);
 	ck_assert_uint_eq(back.seq, NUMBER_MAX);
+	ck_assert(back.is_lost == notice.is_lost);
 	drop(message);
 }
 END_TEST
@@ -1031,7 +1033,7 @@ suite(void)
 	tcase_add_test(tcase, test_a_content_comes_back);
 	tcase_add_test(tcase, test_a_node_record_comes_back_as_it_was);
 	tcase_add_test(tcase, test_an_answer_with_a_thousand_peers_of_eight_addresses_comes_back);
-	tcase_add_test(tcase, test_a_notice_comes_back);
+	tcase_add_loop_test(tcase, test_a_notice_comes_back, 0, 2);
 	tcase_add_test(tcase, test_a_page_of_changes_comes_back_to_the_nanosecond);
 	tcase_add_test(tcase, test_a_full_page_of_long_names_fits_into_a_message);
 	tcase_add_test(tcase, test_the_largest_layer_fits_into_a_message);

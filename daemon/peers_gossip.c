@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * peers_gossip.c - what peers tell each other of themselves and of third ones.
+ *
+ * Three things travel: who is in the network (records in the answer to a greeting), that a catalog
+ * moved (notices), that a peer does not answer (notices, too).  None of them is believed.  A record
+ * is a reason to greet, a notice to pull or to greet; so nothing false spreads further than to who
+ * was told it, since everybody passes on only what he has found out himself: news of a catalog after
+ * the pull that brought them, a loss after the peer left a greeting of his own without an answer.
+ *
+ * What an idle network says does not grow with it.  A caller hears of the peers that changed lately
+ * and since it was told last, the longest ago first, PEERS_TOLD_MAX in an answer; what is older than
+ * PEERS_NEWS_MS has gone round.  Beside it PEERS_TOLD_RANDOM others are told, so that what was lost
+ * on its way is heard some other time.  A stranger hears of as many at random: each of those knows
+ * others.
+ *
+ * While there are few all are told of an own change.  Beyond PEERS_DIRECT_MAX it is told to some, at
+ * random, and whoever it was news for tells some in turn: with PEERS_FANOUT each, everybody hears of
+ * it in about as many steps as the logarithm of their number, but for one in hundreds, whom the next
+ * greeting tells.
+ */
+#include "peers_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+#include "metrics.h"
+
+struct telling {
+	struct peers *peers;
+	struct peer *peer;
+};
+
+void
+peers_touch(struct peers *peers, struct peer *peer)
+{
+	peer->generation = ++peers->generation;
+	peer->touched_ms = clock_ms();
+}
+
+size_t
+peers_count(const struct peers *peers, bool are_away)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < peers->count; i++)
+		count += (peers->all[i]->state == PEER_AWAY) == are_away;
+	return count;
+}
+
+/* --- who is in the network --- */
+
+static int
+longest_ago(const void *a, const void *b)
+{
+	const struct peer *left = *(struct peer *const *)a, *right = *(struct peer *const *)b;
+
+	return left->generation < right->generation ? -1 : left->generation > right->generation;
+}
+
+/* Brings `count` of the list to its front, at random. */
+static void
+shuffle(struct peers *peers, struct peer **list, size_t list_count, size_t count)
+{
+	for (size_t i = 0; i < count && i < list_count; i++) {
+		size_t other = i + peers_random(peers) % (list_count - i);
+		struct peer *taken = list[other];
+
+		list[other] = list[i];
+		list[i] = taken;
+	}
+}
+
+/* News that the caller was not told of yet to the front of the list, in order; answers how many. */
+static size_t
+untold_first(struct peer **list, size_t list_count, uint64_t told_generation)
+{
+	uint64_t now_ms = clock_ms();
+	size_t count = 0;
+
+	for (size_t i = 0; i < list_count; i++) {
+		struct peer *peer = list[i];
+
+		if (peer->generation <= told_generation ||
+		    now_ms - peer->touched_ms > PEERS_NEWS_MS)
+			continue;
+		list[i] = list[count];
+		list[count++] = peer;
+	}
+	qsort(list, count, sizeof(*list), longest_ago);
+	return count;
+}
+
+static size_t
+lesser(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Orders what a caller that is here is told; answers how many of it. */
+static size_t
+choose_news(struct peers *peers, struct peer *caller, struct peer **list, size_t list_count)
+{
+	size_t untold = untold_first(list, list_count, caller->told_generation);
+
+	if (untold > PEERS_TOLD_MAX) {
+		caller->told_generation = list[PEERS_TOLD_MAX - 1]->generation;
+		return PEERS_TOLD_MAX;
+	}
+	caller->told_generation = peers->generation;
+	size_t more = lesser(list_count - untold, PEERS_TOLD_RANDOM);
+	shuffle(peers, list + untold, list_count - untold, more);
+	return untold + more;
+}
+
+void
+peers_tell_known(struct peers *peers, struct peer *caller, struct node_record **ret_known,
+		 size_t *ret_count)
+{
+	struct peer **list = mem_zero(peers->count + 1, sizeof(struct peer *));
+	size_t list_count = 0, count;
+
+	for (size_t i = 0; i < peers->count; i++)
+		if (peers->all[i] != caller && peers->all[i]->state != PEER_AWAY)
+			list[list_count++] = peers->all[i];
+	if (caller != NULL && caller->state == PEER_HERE) {
+		count = choose_news(peers, caller, list, list_count);
+	} else {
+		count = lesser(list_count, PEERS_TOLD_MAX);
+		shuffle(peers, list, list_count, count);
+	}
+	*ret_known = mem_zero(count + 1, sizeof(**ret_known));
+	for (size_t i = 0; i < count; i++)
+		peers_record(list[i], &(*ret_known)[i]);
+	*ret_count = count;
+	free(list);
+}
+
+/* --- notices of others --- */
+
+static void
+on_relayed(void *arg, int code, const struct error *err)
+{
+	struct peers *peers = arg;
+
+	(void)code;
+	(void)err;
+	peers->requests--;
+	peers->relays--;
+}
+
+/* To some that are here, each at most once; whoever it is about is not among them. */
+static void
+relay(struct peers *peers, const struct notice *notice, size_t count)
+{
+	struct peer **list = mem_zero(peers->count + 1, sizeof(struct peer *));
+	size_t list_count = 0;
+
+	for (size_t i = 0; i < peers->count; i++)
+		if (peers->all[i]->state == PEER_HERE && peers->all[i]->addresses.count > 0 &&
+		    strcmp(peers->all[i]->id, notice->peer) != 0)
+			list[list_count++] = peers->all[i];
+	count = lesser(count, list_count);
+	count = lesser(count, PEERS_RELAYS_MAX - peers->relays);
+	shuffle(peers, list, list_count, count);
+	for (size_t i = 0; i < count; i++) {
+		peers->relays++;
+		peers->requests++;
+		metrics_add(METRIC_NOTICES_OUT, 1);
+		peers->transport->ops->notify(peers->transport, list[i]->addresses.items[0], notice,
+					      on_relayed, peers);
+	}
+	free(list);
+}
+
+static struct notice
+notice_of(const char *id, uint64_t epoch, uint64_t seq)
+{
+	struct notice notice = { .epoch = epoch, .seq = seq };
+
+	memcpy(notice.peer, id, PEER_ID_SIZE);
+	return notice;
+}
+
+void
+peers_moved(struct peers *peers, struct peer *peer)
+{
+	struct notice notice = notice_of(peer->id, peer->epoch, peer->seq);
+
+	peers_touch(peers, peer);
+	if (!peers->is_stopping && peers_count(peers, false) > PEERS_DIRECT_MAX)
+		relay(peers, &notice, PEERS_FANOUT);
+}
+
+void
+peers_lost(struct peers *peers, const struct peer *peer)
+{
+	struct notice notice = notice_of(peer->id, peer->epoch, peer->seq);
+
+	notice.is_lost = true;
+	if (!peers->is_stopping)
+		relay(peers, &notice, PEERS_FANOUT);
+}
+
+/* --- own notices --- */
+
+static void tell(struct peers *peers, struct peer *peer);
+
+static void
+on_told(void *arg, int code, const struct error *err)
+{
+	struct telling *telling = arg;
+	struct peers *peers = telling->peers;
+	struct peer *peer = telling->peer;
+
+	(void)code;
+	(void)err;
+	free(telling);
+	peers->requests--;
+	peer->telling = NULL;
+	if (peer->tell_again && !peers->is_stopping)
+		tell(peers, peer);
+}
+
+/* One message at a time to each; one that fails is lost, and the heart-beat mends it. */
+static void
+tell(struct peers *peers, struct peer *peer)
+{
+	struct catalog_head head;
+
+	peer->tell_again = peer->telling != NULL;
+	if (peer->telling != NULL || peer->state != PEER_HERE || peer->addresses.count == 0)
+		return;
+	catalog_head(peers->catalog, &head);
+	struct notice notice = notice_of(peers->self.id, head.epoch, head.seq);
+	peer->telling = mem_zero(1, sizeof(*peer->telling));
+	*peer->telling = (struct telling){ .peers = peers, .peer = peer };
+	peers->requests++;
+	metrics_add(METRIC_NOTICES_OUT, 1);
+	peers->transport->ops->notify(peers->transport, peer->addresses.items[0], &notice, on_told,
+				      peer->telling);
+}
+
+static void
+tell_some(struct peers *peers)
+{
+	struct catalog_head head;
+
+	catalog_head(peers->catalog, &head);
+	struct notice notice = notice_of(peers->self.id, head.epoch, head.seq);
+	relay(peers, &notice, 2 * PEERS_FANOUT);
+}
+
+void
+peers_tell_due(struct peers *peers, uint64_t now_ms)
+{
+	if (peers->tell_due_ms > now_ms)
+		return;
+	peers->tell_due_ms = PEERS_NEVER;
+	if (peers_count(peers, false) > PEERS_DIRECT_MAX) {
+		tell_some(peers);
+		return;
+	}
+	for (size_t i = 0; i < peers->count; i++)
+		tell(peers, peers->all[i]);
+}
+
+/* --- good-bye --- */
+
+static void
+on_left(void *arg, int code, const struct error *err)
+{
+	struct telling *telling = arg;
+	struct peers *peers = telling->peers;
+
+	(void)code;
+	(void)err;
+	telling->peer->leaving = NULL;
+	free(telling);
+	peers->requests--;
+	/* The timer is what calls peers_stop()'s done; the last answer makes it due. */
+	if (--peers->leavings == 0 && peers->stopped != NULL)
+		loop_timer_start(peers->timer, 0);
+}
+
+void
+peers_leave_all(struct peers *peers)
+{
+	for (size_t i = 0; i < peers->count; i++) {
+		struct peer *peer = peers->all[i];
+
+		if (peer->state == PEER_AWAY || peer->addresses.count == 0)
+			continue;
+		peer->leaving = mem_zero(1, sizeof(*peer->leaving));
+		*peer->leaving = (struct telling){ .peers = peers, .peer = peer };
+		peers->leavings++;
+		peers->requests++;
+		peers->transport->ops->leave(peers->transport, peer->addresses.items[0],
+					     peers->self.id, on_left, peer->leaving);
+	}
+}
