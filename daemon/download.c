@@ -24,6 +24,7 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "metrics.h"
 
 /* Until a partial that somebody else has open is tried again; doubled each time.  A small file of the same bytes has it for
  * milliseconds, a large one for hours. */
@@ -102,6 +103,7 @@ work_open(void *arg)
 		partial_free(partial);
 		return;
 	}
+	metrics_add(METRIC_HASHED_AGAIN, read_bytes);
 	if (read_bytes != 0)
 		log_debug("verified %llu bytes on the disk again", (unsigned long long)read_bytes);
 	opening->code = check_room(download, partial, &opening->error);

@@ -278,6 +278,18 @@ partial_has_layer(const struct partial *partial)
 	return atomic_load_explicit(&partial->has_layer, memory_order_acquire);
 }
 
+/* For a load after a kill.  What cannot be written now is no reason to stop: the next sync tries again, and tells. */
+static void
+keep_layer(struct partial *partial, const struct digest *layer)
+{
+	struct stat st;
+
+	/* The layer of a single piece is its root. */
+	if (partial->is_loaded && partial->have_fd >= 0 && partial->count > 1 &&
+	    fstat(partial->data_fd, &st) == 0)
+		(void)have_store_layer(&partial->have, &st, layer, NULL);
+}
+
 int
 partial_set_layer(struct partial *partial, const struct digest *layer, size_t count,
 		  struct error *err)
@@ -295,6 +307,8 @@ partial_set_layer(struct partial *partial, const struct digest *layer, size_t co
 	/* Only one layer has this root: once there, it stays, as sinks read it unlocked. */
 	if (partial_has_layer(partial))
 		return P2P_OK;
+	/* First: from the moment that it is known a sync may write, too. */
+	keep_layer(partial, layer);
 	memcpy(partial->layer, layer, count * sizeof(*layer));
 	atomic_store_explicit(&partial->has_layer, true, memory_order_release);
 	return P2P_OK;

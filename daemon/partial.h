@@ -50,7 +50,8 @@ uint64_t	 partial_piece_count(const struct partial *partial);
 
 /*
  * The layer, once it is known (count = partial_piece_count, at partial_piece_bytes).  Checks it against the root:
- * P2P_BAD_CONTENT if it does not fit.  Borrows.  A content of one piece has its root as layer by itself.
+ * P2P_BAD_CONTENT if it does not fit.  Writes it into the have file at once, so that after a kill nobody is asked for it again;
+ * it is durable with the next sync.  Borrows.  Worker.  A content of one piece has its root as layer by itself.
  */
 int		 partial_set_layer(struct partial *partial, const struct digest *layer, size_t count, struct error *err);
 bool		 partial_has_layer(const struct partial *partial);
@@ -61,7 +62,7 @@ struct digest	*partial_layer(const struct partial *partial);
  * Takes up what is on the disk.  The have file stores the layer too, so that a resumed fetch needs no holder for it.
  * A have file that belongs to these very bytes is believed, and nothing is read but what came after the last sync before a kill.  One that is damaged, of another content,
  * or that does not fit the data file (its inode, its length; after partial_close() its times) is ignored: then the existing bytes are read and verified
- * again if the layer is known, and dropped otherwise.  *ret_read_bytes says how much was read to verify.
+ * again if the layer is known, and dropped otherwise.  What had to be read is recorded before this returns.  *ret_read_bytes says how much was read to verify.
  */
 int		 partial_load(struct partial *partial, uint64_t *ret_read_bytes, struct error *err);
 

@@ -14,8 +14,10 @@
  * alone, which the caller knows, so no number in the file is ever a size for
  * us, and a file that was made for another content cannot lead us anywhere.
  *
- * The header is written once, when the layer is known; before that no piece
- * can be verified and there is nothing to record.  The slots are written in
+ * The header is written once, as soon as the layer is known; before that no
+ * piece can be verified and there is nothing to record.  It is not synced for
+ * itself: it says what would be right, not what is there, and who loads it
+ * holds it against the root.  The slots are written in
  * turn, always the older one: a crash in the middle of a write leaves the
  * other valid, and its claims stay true, because a verified piece is never
  * written again.  That a slot names its header keeps one of an earlier life of
@@ -240,17 +242,20 @@ encode_stamp(const struct have *have, const struct stat *data_stat, unsigned cha
 	seal(ret, STAMP_BYTES);
 }
 
-/* True if the data file was closed after the newest slot, and has other times now. */
-static bool
-is_changed_since(const struct have *have, const struct stat *data_stat)
+/* If the data file was closed after the newest slot: is it as it was then? */
+static void
+load_stamp(const struct have *have, const struct stat *data_stat, struct have_loaded *ret)
 {
 	unsigned char stamp[STAMP_BYTES], expected[STAMP_BYTES];
 
 	encode_stamp(have, data_stat, expected);
-	return file_pread(have->fd, stamp, STAMP_BYTES, stamp_offset(have), NULL) == P2P_OK &&
-	       is_sealed(stamp, STAMP_BYTES) &&
-	       memcmp(stamp + AT_HEADER, expected + AT_HEADER, AT_MTIME - AT_HEADER) == 0 &&
-	       memcmp(stamp + AT_MTIME, expected + AT_MTIME, STAMP_BYTES - AT_MTIME) != 0;
+	if (file_pread(have->fd, stamp, STAMP_BYTES, stamp_offset(have), NULL) < 0 ||
+	    !is_sealed(stamp, STAMP_BYTES) ||
+	    memcmp(stamp + AT_HEADER, expected + AT_HEADER, AT_MTIME - AT_HEADER) != 0)
+		return;
+	ret->is_untouched =
+	    memcmp(stamp + AT_MTIME, expected + AT_MTIME, STAMP_BYTES - AT_MTIME) == 0;
+	ret->has_bits = ret->is_untouched;
 }
 
 void
@@ -265,8 +270,8 @@ have_load(struct have *have, const struct stat *data_stat, struct digest *layer,
 	/* A data file of another length was cut, or was never ours. */
 	if (have->has_header && (uint64_t)data_stat->st_size == have->content.size_bytes)
 		load_slots(have, bits, ret);
-	if (ret->has_bits && is_changed_since(have, data_stat))
-		ret->has_bits = false;
+	if (ret->has_bits)
+		load_stamp(have, data_stat, ret);
 }
 
 int
@@ -298,10 +303,12 @@ have_drop_bits(struct have *have, struct error *err)
 	return P2P_OK;
 }
 
-static int
-store_header(struct have *have, const struct stat *data_stat, const struct digest *layer,
-	     struct error *err)
+int
+have_store_layer(struct have *have, const struct stat *data_stat, const struct digest *layer,
+		 struct error *err)
 {
+	if (have->has_header)
+		return P2P_OK;
 	size_t len = header_bytes(have);
 	unsigned char *header = mem_alloc(len);
 
@@ -340,13 +347,9 @@ int
 have_store(struct have *have, const struct stat *data_stat, const struct digest *layer,
 	   const unsigned char *bits, struct error *err)
 {
-	int rc = P2P_OK;
+	int rc = have_store_layer(have, data_stat, layer, err);
 
-	if (!have->has_header)
-		rc = store_header(have, data_stat, layer, err);
-	if (rc == P2P_OK)
-		rc = store_slot(have, bits, err);
-	return rc;
+	return rc == P2P_OK ? store_slot(have, bits, err) : rc;
 }
 
 int

@@ -30,6 +30,7 @@ struct have_loaded {
 	bool has_layer;		/* layer[] was filled; not yet held against the root */
 	bool has_bits;		/* bits[] count: they belong to this very data file, which nobody
 				 * changed since it was stamped, if it was */
+	bool is_untouched;	/* it was stamped, and is so still: what the bits do not name is not there */
 };
 
 /* Nothing is read yet.  The content is within limits; 1 piece or more. */
@@ -46,6 +47,10 @@ void	 have_load(struct have *have, const struct stat *data_stat, struct digest *
 int	 have_unstamp(struct have *have, struct error *err);
 /* Durably drops the bits, and the stamp; a layer stays. */
 int	 have_drop_bits(struct have *have, struct error *err);
+/* Stores the layer for a later load, not durably: it claims no piece, so it may be lost, or there before any byte is.
+ * Does nothing if it is there. */
+int	 have_store_layer(struct have *have, const struct stat *data_stat, const struct digest *layer,
+	     struct error *err);
 /* Stores the bits, which must already be true on the disk, and the layer if it is not there yet.  Durable after
  * have_sync(). */
 int	 have_store(struct have *have, const struct stat *data_stat, const struct digest *layer,

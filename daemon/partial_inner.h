@@ -36,6 +36,8 @@ struct partial {
 	atomic_uint_fast64_t have_bytes;
 	atomic_uint_fast64_t punched;	/* pieces before this one gave their space back */
 	uint64_t synced_count;		/* verified pieces that the have file claims */
+	bool is_loaded;			/* it is known what the have file has */
+	bool is_named;			/* the names of both files are durable */
 	void (*on_piece)(void *arg, uint64_t piece);	/* partial_listen(), or NULL */
 	void *on_piece_arg;
 	bool is_published;		/* or finished: the record is over */

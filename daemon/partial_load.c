@@ -10,7 +10,9 @@
  * have file that claims holes.
  *
  * Whatever else has bytes is read and held against the layer, holes aside:
- * after a kill that is what came since the last sync.  Without a layer nothing
+ * after a kill that is what came since the last sync, and after a close in
+ * order parts of pieces only, which are not looked at.  What is found right is
+ * recorded at once, so that the next kill does not have it read again.  Without a layer nothing
  * tells right from wrong, and all is dropped.
  *
  * What is read must be the disk.  After a failed sync the kernel may keep pages
@@ -107,9 +109,10 @@ believe_bits(struct partial *partial, const unsigned char *bits)
 	partial->synced_count = partial_have_count(partial);
 }
 
-/* Reads the have file.  True if its bits are believed; its layer is taken in any case. */
+/* Reads the have file.  True if its bits are believed; its layer is taken in any case.  *ret_is_settled: there is nothing
+ * else to be found in the data file. */
 static bool
-load_have(struct partial *partial, const struct stat *data_stat)
+load_have(struct partial *partial, const struct stat *data_stat, bool *ret_is_settled)
 {
 	struct have_loaded loaded;
 	struct digest *layer = mem_alloc(partial->count * sizeof(*layer));
@@ -128,6 +131,7 @@ load_have(struct partial *partial, const struct stat *data_stat)
 	}
 	free(bits);
 	free(layer);
+	*ret_is_settled = is_believed && loaded.is_untouched;
 	return is_believed;
 }
 
@@ -150,6 +154,7 @@ int
 partial_load(struct partial *partial, uint64_t *ret_read_bytes, struct error *err)
 {
 	uint64_t read_bytes = 0;
+	bool is_settled = false;
 	struct stat st;
 
 	if (partial->kind == PARTIAL_ANONYMOUS) {
@@ -159,14 +164,17 @@ partial_load(struct partial *partial, uint64_t *ret_read_bytes, struct error *er
 	int rc = partial_check_regular(partial->data_fd, &st, err);
 	if (rc < 0)
 		return rc;
-	if (partial->count == 0 || !load_have(partial, &st)) {
+	if (partial->count == 0 || !load_have(partial, &st, &is_settled)) {
 		if (partial->count > 0)
 			rc = have_drop_bits(&partial->have, err);
 		if (rc == P2P_OK)
 			rc = fit_data(partial, &st, err);
 	}
-	if (rc == P2P_OK && partial_has_layer(partial))
+	if (rc == P2P_OK && partial_has_layer(partial) && !is_settled)
 		rc = verify_rest(partial, &read_bytes, err);
+	if (rc == P2P_OK && read_bytes > 0)
+		rc = partial_sync(partial, err);
+	partial->is_loaded = rc == P2P_OK;
 	if (rc == P2P_OK)
 		*ret_read_bytes = read_bytes;
 	return rc;

@@ -60,13 +60,13 @@ check_sound(const struct partial *partial, struct error *err)
 	return error_set(err, P2P_IO, "an earlier sync of the partial file failed");
 }
 
-/* The names of both files, which are new when the first bits are stored. */
+/* The names of both files, once: who had them open before may have been killed before this. */
 static int
-sync_temp_dir(const struct partial *partial, struct error *err)
+sync_names(struct partial *partial, struct error *err)
 {
 	int fd;
 
-	if (partial->kind != PARTIAL_SHARE)
+	if (partial->kind != PARTIAL_SHARE || partial->is_named)
 		return P2P_OK;
 	int rc = file_open_beneath(store_root_fd(partial->store), STORE_TEMP_DIR,
 				   O_RDONLY | O_DIRECTORY, 0, &fd, err);
@@ -75,6 +75,7 @@ sync_temp_dir(const struct partial *partial, struct error *err)
 	if (fsync(fd) < 0)
 		rc = error_errno(err, "cannot sync the directory of partial files");
 	close(fd);
+	partial->is_named = rc == P2P_OK;
 	return rc;
 }
 
@@ -82,7 +83,6 @@ static int
 store_bits(struct partial *partial, const unsigned char *bits, bool is_last, struct error *err)
 {
 	struct stat st;
-	bool is_first = !partial->have.has_header;
 
 	int rc = partial_check_regular(partial->data_fd, &st, err);
 	if (rc == P2P_OK)
@@ -91,9 +91,7 @@ store_bits(struct partial *partial, const unsigned char *bits, bool is_last, str
 		rc = have_stamp(&partial->have, &st, err);
 	if (rc == P2P_OK)
 		rc = have_sync(&partial->have, err);
-	if (rc == P2P_OK && is_first)
-		rc = sync_temp_dir(partial, err);
-	return rc;
+	return rc == P2P_OK ? sync_names(partial, err) : rc;
 }
 
 /* Files get their times from a clock that moves every few milliseconds.  Once it has moved on, nobody can change the
