@@ -78,6 +78,9 @@ check_room(const struct download *download, const struct partial *partial, struc
 {
 	if (download->reserve_bytes == UINT64_MAX)
 		return P2P_OK;
+	int code = store_check_place(download->means->store, err);
+	if (code != P2P_OK)
+		return code;
 	uint64_t missing_bytes = download->content.size_bytes - partial_have_bytes(partial);
 	uint64_t room_bytes = store_room(download->means->store, download->reserve_bytes);
 	if (missing_bytes <= room_bytes)

@@ -20,7 +20,8 @@
 
 struct indexer;
 
-/* Borrows all of them; they outlive it. */
+/* Borrows all of them; they outlive it.  Looks at the share itself, at once: it is barred (store_bar) for as long as it seems to
+ * be a bare mount point. */
 struct indexer	*indexer_new(struct loop *loop, struct pool *pool, struct store *store,
 		     struct catalog *catalog, struct events *events, struct config *config);
 /* Starts the first scan and the watches. */

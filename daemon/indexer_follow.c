@@ -142,6 +142,8 @@ judge_scan(struct indexer *indexer, const struct scan_report *report, bool is_do
 		indexer_trouble(indexer, TROUBLE_SHARE, report->trouble.text);
 	else
 		indexer_no_trouble(indexer, TROUBLE_SHARE);
+	if (is_done)
+		store_bar(indexer->store, NULL);
 	if (!is_done) {
 		indexer_rescan_in(indexer, SHARE_RETRY_MS);
 		return;

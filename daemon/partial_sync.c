@@ -191,6 +191,8 @@ partial_publish(struct partial *partial, const char *name, mode_t mode, int64_t 
 	assert(partial->kind == PARTIAL_SHARE && !partial->is_published);
 	int rc = check_ready(partial, err);
 	if (rc == P2P_OK)
+		rc = store_check_place(partial->store, err);
+	if (rc == P2P_OK)
 		rc = name_check(name, strlen(name), err);
 	if (rc < 0)
 		return rc;

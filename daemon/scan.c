@@ -455,6 +455,18 @@ begin(struct scan *scan)
 }
 
 int
+scan_check_place(const struct scan_place *place, struct error *err)
+{
+	struct scan *scan = scan_new(place, "");
+	int code = begin(scan);
+
+	if (code != P2P_OK)
+		*err = scan->report.trouble;
+	scan_free(scan);
+	return code;
+}
+
+int
 scan_step(struct scan *scan)
 {
 	reset_report(scan);

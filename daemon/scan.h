@@ -45,6 +45,10 @@ struct scan_report {
 
 struct scan;
 
+/* At once, before the first scan: is the share there, and not the bare mount point of what was not mounted?  Reads no
+ * directory but the share's own.  P2P_OK, or a code and why it seems not so. */
+int		 scan_check_place(const struct scan_place *place, struct error *err);
+
 /* `prefix`: "" for everything, else "a/b/". */
 struct scan	*scan_new(const struct scan_place *place, const char *prefix);
 void		 scan_free(struct scan *scan);

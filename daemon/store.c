@@ -18,7 +18,7 @@
  * it fails with the reason.  Nothing here knows the catalog: who commits or
  * removes tells it.
  */
-#include "store.h"
+#include "store_inner.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -38,18 +38,14 @@
 #define PERMISSION_BITS 0777u /* no set-uid, set-gid or sticky bit is ever made */
 #define NS_PER_S        1000000000
 
-struct store {
-	int root_fd;
-};
-
-/* Makes STORE_TEMP_DIR if need be and sees that only we can look into it.  Gives its fd. */
+/* Opens STORE_TEMP_DIR and sees that only we can look into it.  Gives its fd. */
 static int
-open_temp_dir(int root_fd, int *ret_fd, struct error *err)
+open_temp_dir(int root_fd, bool may_make, int *ret_fd, struct error *err)
 {
 	struct stat st;
 	int fd;
 
-	if (mkdirat(root_fd, STORE_TEMP_DIR, 0700) < 0 && errno != EEXIST)
+	if (may_make && mkdirat(root_fd, STORE_TEMP_DIR, 0700) < 0 && errno != EEXIST)
 		return error_errno(err, "cannot make the directory '%s' in the share",
 				   STORE_TEMP_DIR);
 	int rc = file_open_beneath(root_fd, STORE_TEMP_DIR, O_RDONLY | O_DIRECTORY, 0, &fd, err);
@@ -82,6 +78,15 @@ remove_left_uploads(int temp_fd)
 	closedir(dir);
 }
 
+static int
+check_writable(int root_fd, struct error *err)
+{
+	if (faccessat(root_fd, ".", W_OK, AT_EACCESS) < 0)
+		return error_errno(err, "no file can be made in it");
+	return P2P_OK;
+}
+
+/* STORE_TEMP_DIR is not made before it is needed: this may be a bare mount point. */
 struct store *
 store_new(const char *share_directory, struct error *err)
 {
@@ -90,18 +95,22 @@ store_new(const char *share_directory, struct error *err)
 
 	if (file_open_root(share_directory, true, &root_fd, err) < 0)
 		return NULL;
-	int rc = open_temp_dir(root_fd, &temp_fd, &why);
-	if (rc == P2P_OK) {
+	int rc = open_temp_dir(root_fd, false, &temp_fd, &why);
+	if (rc == P2P_OK)
 		remove_left_uploads(temp_fd);
-	} else if (rc != P2P_FORBIDDEN) {
+	else if (rc == P2P_NOT_FOUND)
+		rc = check_writable(root_fd, &why);
+	if (rc == P2P_FORBIDDEN) {
+		log_info("the share is served, but cannot be written to: %s", why.text);
+	} else if (rc < 0) {
 		error_set(err, rc, "%s: %s", share_directory, why.text);
 		close(root_fd);
 		return NULL;
-	} else {
-		log_info("the share is served, but cannot be written to: %s", why.text);
 	}
 	struct store *store = mem_zero(1, sizeof(*store));
 	store->root_fd = root_fd;
+	store->directory = mem_string(share_directory);
+	pthread_mutex_init(&store->mu, NULL);
 	return store;
 }
 
@@ -111,6 +120,8 @@ store_free(struct store *store)
 	if (store == NULL)
 		return;
 	close(store->root_fd);
+	pthread_mutex_destroy(&store->mu);
+	free(store->directory);
 	free(store);
 }
 
@@ -137,12 +148,14 @@ store_open_temp(struct store *store, const char *base, int flags, mode_t mode, i
 {
 	char path[sizeof(STORE_TEMP_DIR) + NAME_MAX + 1];
 
+	if ((flags & O_CREAT) != 0 && store_check_place(store, err) < 0)
+		return P2P_IO;
 	snprintf(path, sizeof(path), "%s/%s", STORE_TEMP_DIR, base);
 	int rc = file_open_beneath(store->root_fd, path, flags, mode, ret_fd, err);
 	if (rc != P2P_NOT_FOUND || (flags & O_CREAT) == 0)
 		return rc;
 	int temp_fd;
-	rc = open_temp_dir(store->root_fd, &temp_fd, err);
+	rc = open_temp_dir(store->root_fd, true, &temp_fd, err);
 	if (rc < 0)
 		return rc;
 	close(temp_fd);
@@ -291,7 +304,9 @@ store_remove(struct store *store, const char *name, const struct file_sig *sig, 
 	struct stat st;
 	int fd;
 
-	int rc = open_shared(store, name, &fd, &st, err);
+	int rc = store_check_place(store, err);
+	if (rc == P2P_OK)
+		rc = open_shared(store, name, &fd, &st, err);
 	if (rc < 0)
 		return rc;
 	close(fd);

@@ -25,10 +25,17 @@
 
 struct store;
 
-/* Opens (makes) the share directory; removes uploads that a crash left (".p2pd-partial/upload-*").  NULL and err. */
+/* Opens (makes) the share directory, and makes nothing in it before it is needed; removes uploads that a crash left (".p2pd-partial/upload-*").  NULL and err. */
 struct store	*store_new(const char *share_directory, struct error *err);
 void		 store_free(struct store *store);
 int		 store_root_fd(const struct store *store);	/* borrowed */
+/*
+ * May the share be written to?  P2P_IO and the reason if its directory was removed, or is not what its path leads to any more
+ * (moved, unmounted, mounted over), or if the store is barred.  Asked by all that makes, names or removes a file here.
+ */
+int		 store_check_place(struct store *store, struct error *err);
+/* Nothing may be written from now on, for this reason, which is copied; NULL: it may again. */
+void		 store_bar(struct store *store, const char *why);
 /* Free bytes that may still be written: free space less `reserve_bytes`. */
 uint64_t	 store_room(const struct store *store, uint64_t reserve_bytes);
 

@@ -385,7 +385,9 @@ store_upload_commit(struct store_upload *upload, const char *name, mode_t mode, 
 		rc = store_seal(upload->fd, mode & upload->mode_mask, mtime_ns, &why);
 	if (settle(upload, rc, &why, err) < 0)
 		return rc;
-	rc = take_name(upload, name, replace, &sig, err);
+	rc = store_check_place(upload->store, err);
+	if (rc == P2P_OK)
+		rc = take_name(upload, name, replace, &sig, err);
 	if (rc < 0)
 		return rc;
 	upload->is_committed = true;

@@ -181,7 +181,8 @@ count_partials(const struct host *host)
 	size_t count = 0;
 	snprintf(path, sizeof(path), "%s/share/.p2pd-partial", host->root);
 	DIR *dir = opendir(path);
-	ck_assert_ptr_nonnull(dir);
+	if (dir == NULL)
+		return 0; /* nothing was ever begun */
 	for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
 		count += entry->d_name[0] != '.';
 	closedir(dir);

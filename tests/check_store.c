@@ -163,10 +163,75 @@ upload_of(const void *data, size_t len)
 	return upload;
 }
 
+static void
+make_temp_dir(void)
+{
+	store_upload_free(upload_of("x", 1));
+}
+
+START_TEST(test_nothing_is_made_in_the_share_before_it_is_needed)
+{
+	struct stat st;
+
+	ck_assert_int_lt(fstatat(store_root_fd(store), STORE_TEMP_DIR, &st, 0), 0);
+	ck_assert_int_eq(ENOENT, errno);
+	make_temp_dir();
+	ck_assert_int_eq(0, fstatat(store_root_fd(store), STORE_TEMP_DIR, &st, 0));
+}
+END_TEST
+
+/* Nothing can be made, named or removed. */
+static void
+check_nothing_is_written(struct store_upload *upload)
+{
+	struct store_written written;
+
+	ck_assert_int_eq(P2P_IO, store_check_place(store, &err));
+	ck_assert_ptr_null(store_upload_new(store, 1, 1, 0, &err));
+	ck_assert_int_eq(P2P_IO, err.code);
+	ck_assert_int_eq(P2P_IO, store_upload_commit(upload, "new", 0644, 0, FILE_KEEP_EXISTING,
+						     &written, &err));
+	ck_assert_int_eq(P2P_IO, store_remove(store, "old", NULL, &err));
+	store_upload_free(upload);
+}
+
+START_TEST(test_a_share_that_is_no_longer_at_its_place_is_not_written_to)
+{
+	char elsewhere[300];
+	struct store_upload *upload = upload_of("abc", 3);
+
+	write_file("old", "old", 3);
+	snprintf(elsewhere, sizeof(elsewhere), "%s-moved", root);
+	ck_assert_int_eq(P2P_OK, store_check_place(store, &err));
+	ck_assert_int_eq(0, rename(root, elsewhere));
+	ck_assert_int_eq(0, mkdir(root, 0755));
+	check_nothing_is_written(upload);
+	ck_assert(has_bytes("old", "old", 3));
+	ck_assert_int_eq(0, rmdir(root)); /* nothing was made in its place */
+	ck_assert_int_eq(0, rename(elsewhere, root));
+	ck_assert_int_eq(P2P_OK, store_check_place(store, &err));
+	ck_assert_int_eq(P2P_OK, store_remove(store, "old", NULL, &err));
+}
+END_TEST
+
+START_TEST(test_a_barred_store_is_not_written_to_until_it_is_open_again)
+{
+	struct store_upload *upload = upload_of("abc", 3);
+
+	write_file("old", "old", 3);
+	store_bar(store, "is it mounted?");
+	check_nothing_is_written(upload);
+	ck_assert_str_eq("is it mounted?", err.text);
+	store_bar(store, NULL);
+	ck_assert_int_eq(P2P_OK, store_remove(store, "old", NULL, &err));
+}
+END_TEST
+
 START_TEST(test_the_temporary_directory_is_ours_alone)
 {
 	struct stat st;
 
+	make_temp_dir();
 	ck_assert_int_eq(0, fstatat(store_root_fd(store), STORE_TEMP_DIR, &st, 0));
 	ck_assert_uint_eq(0700, st.st_mode & 07777);
 	ck_assert_int_eq(0, fchmodat(store_root_fd(store), STORE_TEMP_DIR, 0755, 0));
@@ -196,6 +261,7 @@ END_TEST
 
 START_TEST(test_uploads_that_a_crash_left_are_removed_and_nothing_else)
 {
+	make_temp_dir();
 	write_file(STORE_TEMP_DIR "/upload-0123", "x", 1);
 	write_file(STORE_TEMP_DIR "/abc-12.data", "x", 1);
 	ck_assert_int_eq(2, count_temp_files());
@@ -310,6 +376,7 @@ START_TEST(test_names_of_ours_and_names_outside_are_refused)
 	struct store_written written;
 	struct store_reader *reader;
 
+	make_temp_dir();
 	write_file(STORE_TEMP_DIR "/x", "abc", 3);
 	struct store_upload *upload = upload_of("abc", 3);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -477,6 +544,7 @@ END_TEST
 
 START_TEST(test_a_temporary_directory_that_somebody_removed_is_made_again)
 {
+	make_temp_dir();
 	ck_assert_int_eq(0, unlinkat(store_root_fd(store), STORE_TEMP_DIR, AT_REMOVEDIR));
 	store_upload_free(upload_of("abc", 3));
 }
@@ -614,6 +682,9 @@ main(void)
 	tcase_add_test(reading, test_a_reader_notices_bytes_that_may_have_changed);
 	tcase_add_test(reading,
 		       test_a_reader_goes_on_with_the_old_bytes_after_replacing_and_removing);
+	tcase_add_test(writing, test_nothing_is_made_in_the_share_before_it_is_needed);
+	tcase_add_test(writing, test_a_share_that_is_no_longer_at_its_place_is_not_written_to);
+	tcase_add_test(writing, test_a_barred_store_is_not_written_to_until_it_is_open_again);
 	tcase_add_test(writing, test_the_temporary_directory_is_ours_alone);
 	tcase_add_test(writing, test_a_temporary_directory_that_is_a_symlink_is_not_followed);
 	tcase_add_test(writing, test_uploads_that_a_crash_left_are_removed_and_nothing_else);
