@@ -18,6 +18,9 @@
  *			tear: half of the bytes, then SIGKILL;  none (the default): nothing
  *	FAULT_LOG	file to which a line is appended for each call that met the fault: number, kind, path
  *
+ * FAULT_CLOCK, which needs nothing of these, is a file with a number: so many seconds the wall clock is off, from the moment
+ * that it is written.  The clocks that only go on are left alone, as when somebody sets the time.
+ *
  * With FAULT_DO=none and FAULT_EVERY=1 the log is a record of all counted calls; its length is the number of points at
  * which the same run can be killed.
  *
@@ -32,6 +35,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -43,7 +47,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 /* CALL(kind, groups) */
@@ -99,6 +105,7 @@ static struct {
 	unsigned long counted; /* bits by enum call */
 	const char *below;     /* or NULL */
 	const char *when;      /* or NULL */
+	const char *clock;     /* or NULL */
 	unsigned long nth, every;
 	enum fate fate;
 	int error; /* of FAIL */
@@ -164,6 +171,7 @@ make_plan(void)
 	const char *kinds = getenv("FAULT_CALLS"), *what = getenv("FAULT_DO");
 	const char *log = getenv("FAULT_LOG");
 
+	plan.clock = getenv("FAULT_CLOCK");
 	if (kinds == NULL)
 		return;
 	plan.counted = parse_kinds(kinds);
@@ -469,6 +477,72 @@ OPENS(open, , , AT_FDCWD)
 OPENS(open64, , , AT_FDCWD)
 OPENS(openat, int fd AND(), FD_AND, fd)
 OPENS(openat64, int fd AND(), FD_AND, fd)
+
+/* --- the wall clock --- */
+
+/* Seconds. */
+static long
+clock_off(void)
+{
+	char text[32] = "";
+	int saved = errno;
+
+	if (plan.clock == NULL)
+		return 0;
+	long fd = syscall(SYS_openat, AT_FDCWD, plan.clock, O_RDONLY | O_CLOEXEC, 0);
+	if (fd >= 0) {
+		(void)!syscall(SYS_read, fd, text, sizeof(text) - 1);
+		syscall(SYS_close, fd);
+	}
+	errno = saved;
+	return strtol(text, NULL, 10);
+}
+
+int
+clock_gettime(clockid_t clock, struct timespec *ret)
+{
+	REAL(clock_gettime);
+	int rc = real(clock, ret);
+
+	if (rc == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+		ret->tv_sec += clock_off();
+	return rc;
+}
+
+int
+gettimeofday(struct timeval *ret, void *zone)
+{
+	REAL(gettimeofday);
+	int rc = real(ret, zone);
+
+	if (rc == 0)
+		ret->tv_sec += clock_off();
+	return rc;
+}
+
+time_t
+time(time_t *ret)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (ret != NULL)
+		*ret = now.tv_sec;
+	return now.tv_sec;
+}
+
+/* The kernel knows nothing of our clock.  What is less than fifteen years is the time since it started. */
+int
+pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until)
+{
+	struct timespec real_until = *until;
+	bool is_wall = until->tv_sec > 15 * 365 * 86400l;
+
+	if (is_wall)
+		real_until.tv_sec -= clock_off();
+	return pthread_cond_clockwait(cond, mutex, is_wall ? CLOCK_REALTIME : CLOCK_MONOTONIC,
+				      &real_until);
+}
 
 /* --- syscall(2) --- */
 
