@@ -74,13 +74,18 @@ kill_one() {
 	until_true 10 answers "$victim" || return
 	((there == 0)) || note_lost "$victim" "$there"
 }
-# What lay on its disk, less what it takes up: that is what it has as soon as it tells, without what came since.  Asked in this
-# order, so that a little too much is noted rather than too little.
+# What lay on its disk, less what it takes up: that is what it has as soon as it tells, without what came since.  The two are
+# asked one after the other, in the order that notes too much rather than too little; once more if much came in between.
 note_lost() {
-	local victim=$1 there=$2 now came
+	local victim=$1 there=$2 before now came lost
 	until_true 10 goes_on "$victim" || { echo "$victim does not go on"; return 1; }
-	now=$(proven "$victim") came=$(received "$victim")
-	((${now:-0} == 0)) || echo $((there - (now - came) > 0 ? there - (now - came) : 0)) >>"$TMP/lost"
+	for _ in 1 2 3 4 5 6 7 8 9; do
+		before=$(received "$victim") now=$(proven "$victim") came=$(received "$victim")
+		[[ -n $now && -n $before && -n $came ]] || return 0 # it has all
+		((came - before > 4 * piece)) || break
+	done
+	lost=$((there - (now - came)))
+	echo $((lost > 0 ? lost : 0)) >>"$TMP/lost"
 }
 goes_on() { [[ $(proven "$1") == [1-9]* ]] || has_it "$1"; }
 
