@@ -26,6 +26,8 @@
 #include "merkle.h"
 #include "wire_json.h"
 
+#define PATH_SIZE 240 /* of a question for a layer */
+
 static struct rest_client *
 client_of(struct transport *transport)
 {
@@ -207,23 +209,51 @@ pull(struct transport *transport, const char *address, const char *peer, uint64_
 	return start(request);
 }
 
+static int
+layer_path(const struct content_id *content, uint32_t piece_bytes, char ret[PATH_SIZE])
+{
+	char hex[DIGEST_HEX_SIZE];
+
+	digest_hex(&content->root, hex);
+	return snprintf(ret, PATH_SIZE, "/v1/contents/%s/layer?size=%" PRIu64 "&piece=%u", hex,
+			content->size_bytes, piece_bytes);
+}
+
+/* So many will come. */
+static struct transport_request *
+ask_nodes(struct request *request, uint64_t count, transport_layer_fn fn)
+{
+	assert(count <= MERKLE_LAYER_MAX);
+	request->fn.layer = fn;
+	request->node_count = (size_t)count;
+	request->exchange.answer_max = (size_t)count * sizeof(struct digest);
+	return start(request);
+}
+
 static struct transport_request *
 layer(struct transport *transport, const char *address, const struct content_id *content,
       uint32_t piece_bytes, transport_layer_fn fn, void *arg)
 {
 	struct rest_client *client = client_of(transport);
-	uint64_t count = merkle_piece_count(content->size_bytes, piece_bytes);
-	char hex[DIGEST_HEX_SIZE], path[160];
+	char path[PATH_SIZE];
 
-	assert(count <= MERKLE_LAYER_MAX);
-	digest_hex(&content->root, hex);
-	snprintf(path, sizeof(path), "/v1/contents/%s/layer?size=%" PRIu64 "&piece=%u", hex,
-		 content->size_bytes, piece_bytes);
-	struct request *request = new_request(client, LAYER, "GET", address, path, arg);
-	request->fn.layer = fn;
-	request->node_count = (size_t)count;
-	request->exchange.answer_max = (size_t)count * sizeof(struct digest);
-	return start(request);
+	layer_path(content, piece_bytes, path);
+	return ask_nodes(new_request(client, LAYER, "GET", address, path, arg),
+			 merkle_piece_count(content->size_bytes, piece_bytes), fn);
+}
+
+static struct transport_request *
+leaves(struct transport *transport, const char *address, const struct content_id *content,
+       uint64_t first, uint32_t count, transport_layer_fn fn, void *arg)
+{
+	struct rest_client *client = client_of(transport);
+	char path[PATH_SIZE];
+
+	assert(count > 0 && first + count <= merkle_leaf_count(content->size_bytes));
+	int len = layer_path(content, MERKLE_LEAF_BYTES, path);
+	snprintf(path + len, sizeof(path) - (size_t)len, "&first=%" PRIu64 "&count=%" PRIu32, first,
+		 count);
+	return ask_nodes(new_request(client, LAYER, "GET", address, path, arg), count, fn);
 }
 
 static struct transport_request *
@@ -313,6 +343,7 @@ static const struct transport_ops ops = {
 	.notify = notify,
 	.pull = pull,
 	.layer = layer,
+	.leaves = leaves,
 	.have = have,
 	.read = read_bytes,
 	.cancel = cancel,

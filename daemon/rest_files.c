@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * rest_files.c - bytes: by name, by content id, from here or through the network; and what proves
- * them.
+ * rest_files.c - bytes: by name, by content id, from here or through the network.
  *
  * All of them end in answer_bytes(): conditions first, then the range, then the body.  The entity
  * tag is the root, so that two peers give the same one for the same bytes, and a range asked of one
@@ -289,32 +288,4 @@ rest_get_content(struct rest_request *req)
 	code = service_open_content(req->rest->service, &source.content, part.first, part.len,
 				    &source.reader, &req->err);
 	return code != P2P_OK ? code : answer_bytes(req, &source);
-}
-
-int
-rest_get_layer(struct rest_request *req)
-{
-	struct content_id content;
-	struct digest *layer;
-	size_t count;
-	uint64_t wanted;
-	uint32_t piece_bytes;
-	int code = rest_request_content(req, &content);
-
-	if (code == P2P_OK)
-		code = rest_request_number(req, "piece", MERKLE_PIECE_MAX, 0, &wanted);
-	if (code == P2P_OK)
-		code = service_layer(req->rest->service, &content, (uint32_t)wanted, &layer, &count,
-				     &piece_bytes, &req->err);
-	if (code != P2P_OK)
-		return code;
-
-	char text[16];
-	struct MHD_Response *response =
-	    MHD_create_response_from_buffer(count * sizeof(*layer), layer, MHD_RESPMEM_MUST_FREE);
-
-	snprintf(text, sizeof(text), "%" PRIu32, piece_bytes);
-	rest_field(response, "P2pd-Piece-Bytes", text);
-	rest_field(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/octet-stream");
-	return rest_answer(req, MHD_HTTP_OK, response);
 }

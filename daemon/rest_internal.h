@@ -7,7 +7,7 @@
  * rest_request.c  one request, from its first line to its completion
  * rest_answer.c   responses
  * rest_route.c    the table
- * rest_api.c rest_health.c rest_files.c rest_have.c rest_upload.c rest_gateway.c rest_events.c
+ * rest_api.c rest_health.c rest_files.c rest_layer.c rest_have.c rest_upload.c rest_gateway.c rest_events.c
  *                 what the table points to
  * rest_pause.c    connections that wait for the mind
  * rest_throttle.c file bytes under a limit of bandwidth
@@ -151,6 +151,7 @@ struct rest_head {
 
 struct rest_form;
 struct rest_have;
+struct rest_leaves;
 
 struct rest_request {
 	struct rest *rest;
@@ -170,6 +171,7 @@ struct rest_request {
 	struct service_upload *upload;	/* PUT */
 	struct rest_form *form;		/* POST of a form */
 	struct rest_have *have;		/* a question that may wait */
+	struct rest_leaves *leaves;	/* leaf hashes that are being made */
 	struct rest_pacer *pacer;	/* REST_STREAM under a limit of bandwidth */
 	struct wire_candidates *candidates;	/* for P2P_AMBIGUOUS */
 	char content_range[48];		/* goes with a P2P_BAD_RANGE, "" for none */
@@ -228,6 +230,7 @@ int	rest_get_file(struct rest_request *req);
 int	rest_delete_file(struct rest_request *req);
 int	rest_get_content(struct rest_request *req);
 int	rest_get_layer(struct rest_request *req);
+void	rest_leaves_free(struct rest_leaves *leaves);	/* NULL is nothing */
 int	rest_get_have(struct rest_request *req);
 void	rest_have_free(struct rest_have *have);	/* NULL is nothing */
 int	rest_put_begin(struct rest_request *req);

@@ -272,6 +272,7 @@ rest_request_done(void *listener, struct MHD_Connection *mhd, void **context,
 	service_put_free(req->upload);
 	rest_form_free(req->form);
 	rest_have_free(req->have);
+	rest_leaves_free(req->leaves);
 	rest_body_free(req);
 	wire_candidates_free(req->candidates);
 	if (req->is_begun)

@@ -38,7 +38,7 @@ static const struct rest_row rows[] = {
 	  .run = rest_get_content },
 	{ "HEAD", "/v1/contents/{root}", "what GET would say of it", REST_NO_BODY,
 	  .run = rest_get_content },
-	{ "GET", "/v1/contents/{root}/layer", "the piece layer of a content", REST_NO_BODY,
+	{ "GET", "/v1/contents/{root}/layer", "the piece layer of a content, or leaves", REST_NO_BODY,
 	  .run = rest_get_layer },
 	{ "GET", "/v1/contents/{root}/have", "which pieces of a content this peer holds",
 	  REST_NO_BODY, .run = rest_get_have },

@@ -361,26 +361,47 @@ pull(struct transport *transport, const char *address, const char *peer, uint64_
 	return start(request);
 }
 
+/* `message` says of which pieces, and which of their nodes; of `content` we add.  `count` will come. */
+static struct transport_request *
+ask_nodes(struct rpc_request *request, P2p__V1__LayerRequest *message,
+	  const struct content_id *content, uint64_t count, transport_layer_fn fn)
+{
+	assert(count <= MERKLE_LAYER_MAX);
+	message->content = wire_pb_of_content(content);
+	pack(request, &message->base);
+	p2p__v1__content__free_unpacked(message->content, NULL);
+	request->fn.layer = fn;
+	request->node_count = (size_t)count;
+	request->piece_bytes = message->piece;
+	request->answer.max_bytes = (size_t)count * sizeof(struct digest) + LAYER_EXTRA;
+	return start(request);
+}
+
 static struct transport_request *
 layer(struct transport *transport, const char *address, const struct content_id *content,
       uint32_t piece_bytes, transport_layer_fn fn, void *arg)
 {
 	struct rpc_client *client = client_of(transport);
-	uint64_t count = merkle_piece_count(content->size_bytes, piece_bytes);
-	struct rpc_request *request =
-	    new_request(client, LAYER, "/p2p.v1.Files/Layer", address, arg);
 	P2p__V1__LayerRequest message = P2P__V1__LAYER_REQUEST__INIT;
 
-	assert(count <= MERKLE_LAYER_MAX);
-	message.content = wire_pb_of_content(content);
 	message.piece = piece_bytes;
-	pack(request, &message.base);
-	p2p__v1__content__free_unpacked(message.content, NULL);
-	request->fn.layer = fn;
-	request->node_count = (size_t)count;
-	request->piece_bytes = piece_bytes;
-	request->answer.max_bytes = (size_t)count * sizeof(struct digest) + LAYER_EXTRA;
-	return start(request);
+	return ask_nodes(new_request(client, LAYER, "/p2p.v1.Files/Layer", address, arg), &message,
+			 content, merkle_piece_count(content->size_bytes, piece_bytes), fn);
+}
+
+static struct transport_request *
+leaves(struct transport *transport, const char *address, const struct content_id *content,
+       uint64_t first, uint32_t count, transport_layer_fn fn, void *arg)
+{
+	struct rpc_client *client = client_of(transport);
+	P2p__V1__LayerRequest message = P2P__V1__LAYER_REQUEST__INIT;
+
+	assert(count > 0 && first + count <= merkle_leaf_count(content->size_bytes));
+	message.piece = MERKLE_LEAF_BYTES;
+	message.first = first;
+	message.count = count;
+	return ask_nodes(new_request(client, LAYER, "/p2p.v1.Files/Layer", address, arg), &message,
+			 content, count, fn);
 }
 
 static struct transport_request *
@@ -487,6 +508,7 @@ static const struct transport_ops ops = {
 	.notify = notify,
 	.pull = pull,
 	.layer = layer,
+	.leaves = leaves,
 	.have = have,
 	.read = read_bytes,
 	.cancel = cancel,

@@ -228,20 +228,37 @@ RPC_TAKE(rpc_stat)
 
 /* --- Layer --- */
 
+static int
+find_nodes(struct service *service, const P2p__V1__LayerRequest *request, struct digest **ret,
+	   size_t *ret_count, uint32_t *ret_piece, struct error *err)
+{
+	struct content_id content;
+	int code = wire_pb_content(request->content, &content, err);
+
+	if (code != P2P_OK)
+		return code;
+	if (request->piece == MERKLE_LEAF_BYTES && request->count != 0) {
+		*ret_count = request->count;
+		*ret_piece = MERKLE_LEAF_BYTES;
+		return service_leaves(service, &content, request->first, request->count, ret, err);
+	}
+	if (request->first != 0 || request->count != 0)
+		return error_set(err, P2P_BAD_REQUEST, "first, count: they go with a piece of %u",
+				 MERKLE_LEAF_BYTES);
+	return service_layer(service, &content, request->piece, ret, ret_count, ret_piece, err);
+}
+
 RPC_TAKE(rpc_layer)
 {
 	const P2p__V1__LayerRequest *request = (const P2p__V1__LayerRequest *)message;
 	P2p__V1__LayerResponse response = P2P__V1__LAYER_RESPONSE__INIT;
-	struct content_id content;
 	struct digest *layer;
 	size_t count;
 	int code = rpc_check_room(call, err);
 
 	if (code == P2P_OK)
-		code = wire_pb_content(request->content, &content, err);
-	if (code == P2P_OK)
-		code = service_layer(rpc_head(call)->service, &content, request->piece, &layer,
-				     &count, &response.piece, err);
+		code = find_nodes(rpc_head(call)->service, request, &layer, &count, &response.piece,
+				  err);
 	if (code != P2P_OK)
 		return code;
 	response.nodes.data = (uint8_t *)layer;

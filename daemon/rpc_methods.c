@@ -50,7 +50,7 @@ const struct rpc_method rpc_methods[] = {
 	    "Adds a file to this peer's share.",
 	    RPC_CLIENT_STREAM, WAITS, &p2p__v1__upload_request__descriptor, rpc_upload, NULL, rpc_upload_end },
 	{ "/p2p.v1.Files/Layer",
-	    "Answers the piece layer of a content that this peer has or fetches.",
+	    "Answers the piece layer of a content that this peer has or fetches, or the leaves under a piece.",
 	    RPC_UNARY, WAITS, &p2p__v1__layer_request__descriptor, rpc_layer, NULL, NULL },
 	{ "/p2p.v1.Files/Have",
 	    "Tells which pieces of a content this peer has, and what is new of them.",

@@ -100,6 +100,12 @@ int	service_stat_content(struct service *service, const struct content_id *conte
  * P2P_BAD_REQUEST with a text that names the finest.  Gives: free().  (disk) */
 int	service_layer(struct service *service, const struct content_id *content, uint32_t piece_bytes,
 	    struct digest **ret_layer, size_t *ret_count, uint32_t *ret_piece_bytes, struct error *err);
+/* The hashes of `count` leaves from leaf `first` on, which lie under one piece of merkle_piece_bytes(), of a content of ours or of verified
+ * pieces of one that is being fetched.  Hashes their bytes; so SERVICE_LEAVES_MAX are at it at once, and more are P2P_TOO_MANY.
+ * P2P_BAD_RANGE past the end, P2P_BAD_REQUEST, P2P_NOT_FOUND.  Gives: free().  (disk) */
+#define SERVICE_LEAVES_MAX	2
+int	service_leaves(struct service *service, const struct content_id *content, uint64_t first, uint64_t count,
+	    struct digest **ret, struct error *err);
 /* Which pieces of a content we hold, and what is new: see holdings_ask().  P2P_NOT_FOUND, P2P_BAD_REQUEST.  (disk) */
 int	service_have(struct service *service, const struct holding_question *question,
 	    struct holding_waiter *waiter, struct holding_answer *ret, bool *ret_waits, struct error *err);

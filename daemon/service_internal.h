@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * service_internal.h - what the parts of service share: service.c (this peer, peers, the daemon), service_read.c (files to read),
- * service_put.c (changing the share), service_park.c (uploads that broke off), service_fetch.c (what NAME or ID means, fetches, streams).
+ * service_leaves.c (leaf hashes), service_put.c (changing the share), service_park.c (uploads that broke off), service_fetch.c (what NAME or ID means, fetches, streams).
  */
 #ifndef P2PD_SERVICE_INTERNAL_H
 #define P2PD_SERVICE_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "service.h"
 
@@ -80,9 +81,13 @@ struct service {
 	struct reader_cache readers;
 	struct parking_lot lot;
 	struct name_turns turns;
+	atomic_uint leaves_under_way;	/* questions for leaves that are being answered */
 };
 
 /* --- service_read.c --- */
+/* As service_open_content(), for reading here: nothing leaves to others, and nobody is told so. */
+int	service_find_content(struct service *service, const struct content_id *content, uint64_t offset,
+	    uint64_t len, struct store_reader **ret, struct error *err);
 void	service_readers_init(struct reader_cache *cache);
 /* Closes what is kept open: files changed. */
 void	service_readers_clear(struct reader_cache *cache);

@@ -180,7 +180,7 @@ no_pieces(struct service *service, const struct content_id *content, struct erro
 }
 
 int
-service_open_content(struct service *service, const struct content_id *content, uint64_t offset,
+service_find_content(struct service *service, const struct content_id *content, uint64_t offset,
     uint64_t len, struct store_reader **ret, struct error *err)
 {
 	char name[NAME_SIZE];
@@ -197,10 +197,16 @@ service_open_content(struct service *service, const struct content_id *content, 
 		else if (code == P2P_NOT_FOUND)
 			code = holdings_open(holdings, content, offset, len, ret);
 	}
-	if (code == P2P_NOT_FOUND)
-		return no_pieces(service, content, err);
+	return code == P2P_NOT_FOUND ? no_pieces(service, content, err) : code;
+}
+
+int
+service_open_content(struct service *service, const struct content_id *content, uint64_t offset,
+    uint64_t len, struct store_reader **ret, struct error *err)
+{
+	int code = service_find_content(service, content, offset, len, ret, err);
 	if (code == P2P_OK)
-		holdings_sending(holdings, content, offset, len);
+		holdings_sending(service->parts.holdings, content, offset, len);
 	return code;
 }
 

@@ -55,7 +55,7 @@ struct transport_sink {
 
 /* Deadlines, in milliseconds. */
 #define TRANSPORT_CONNECT_MS	3000
-#define TRANSPORT_ANSWER_MS	10000	/* greet, notify, pull, layer: for the whole; have: after its wait_ms */
+#define TRANSPORT_ANSWER_MS	10000	/* greet, notify, pull, layer, leaves: for the whole; have: after its wait_ms */
 #define TRANSPORT_STALL_MS	10000	/* read: ends after so long below TRANSPORT_STALL_BPS */
 #define TRANSPORT_STALL_BPS	1024	/* bytes per second */
 
@@ -72,6 +72,10 @@ struct transport_ops {
 	/* The piece layer of a content at piece_bytes; checked to have merkle_piece_count() nodes, not against the root. */
 	struct transport_request *(*layer)(struct transport *, const char *address,
 	    const struct content_id *content, uint32_t piece_bytes, transport_layer_fn fn, void *arg);
+	/* The hashes of `count` leaves from leaf `first` on, all under one piece of merkle_piece_bytes(); checked to be so many, not against
+	 * the piece.  A peer of an earlier version answers P2P_BAD_REQUEST. */
+	struct transport_request *(*leaves)(struct transport *, const char *address,
+	    const struct content_id *content, uint64_t first, uint32_t count, transport_layer_fn fn, void *arg);
 	/* Which pieces of a content are held there.  The answer may take wait_ms longer than others.  Pieces are below merkle_piece_count()
 	 * at merkle_piece_bytes(), bits have the right length, peers are well-formed ids; more than HOLDINGS_NEWS_MAX pieces or peers of
 	 * an answer that is not full are P2P_BAD_ANSWER, in a full one HOLDINGS_FOLLOWERS_MAX peers are the most. */

@@ -162,6 +162,18 @@ layer(struct transport *transport, const char *address, const struct content_id 
 }
 
 static struct transport_request *
+leaves(struct transport *transport, const char *address, const struct content_id *content,
+       uint64_t first, uint32_t count, transport_layer_fn fn, void *arg)
+{
+	struct transport *wire = wire_to(transport, address);
+	if (wire != NULL)
+		return wire->ops->leaves(wire, address, content, first, count, fn, arg);
+	struct refused *refused = refuse(transport, LAYER, address, arg);
+	refused->fn.layer = fn;
+	return &refused->head;
+}
+
+static struct transport_request *
 have(struct transport *transport, const char *address, const struct holding_question *question,
      transport_have_fn fn, void *arg)
 {
@@ -195,6 +207,7 @@ static const struct transport_ops ops = {
 	.notify = notify,
 	.pull = pull,
 	.layer = layer,
+	.leaves = leaves,
 	.have = have,
 	.read = read_bytes,
 	.cancel = cancel,

@@ -643,6 +643,26 @@ START_TEST(test_a_layer_has_exactly_its_nodes)
 }
 END_TEST
 
+START_TEST(test_leaves_are_exactly_those_that_were_asked_for)
+{
+	static char text[256];
+	int head = snprintf(text, sizeof(text),
+			    "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n" END);
+	struct content_id id = content(3 * MERKLE_PIECE_MIN);
+	struct stage stage;
+
+	for (int bytes = 95; bytes <= 97; bytes++) {
+		stage_open(&stage, &(struct script){ .data = text, .len = (size_t)(head + bytes) });
+		stage.client->ops->leaves(stage.client, stage.server.address, &id, 4, 3, on_layer,
+					  &stage.outcome);
+		stage_wait(&stage);
+		ck_assert_int_eq(stage.outcome.code, bytes == 96 ? P2P_OK : P2P_BAD_ANSWER);
+		ck_assert_uint_eq(stage.outcome.layer_count, bytes == 96 ? 3 : 0);
+		stage_close(&stage);
+	}
+}
+END_TEST
+
 START_TEST(test_a_pull_gives_the_page)
 {
 	struct change_page *page = change_page_new();
@@ -885,6 +905,7 @@ main(void)
 	tcase_add_test(tcase, test_greetings_that_make_no_sense_are_bad_answers);
 	tcase_add_test(tcase, test_an_endless_header_and_a_slow_one_end);
 	tcase_add_test(tcase, test_a_layer_has_exactly_its_nodes);
+	tcase_add_test(tcase, test_leaves_are_exactly_those_that_were_asked_for);
 	tcase_add_test(tcase, test_a_pull_gives_the_page);
 	tcase_add_test(tcase, test_the_end_ends_all_and_later_requests_too);
 	tcase_add_test(tcase, test_what_is_held_is_asked_for_and_told);

@@ -25,6 +25,7 @@
 
 #define SIZE       (10u * MERKLE_PIECE_MIN + 5) /* 11 pieces */
 #define PIECES     11
+#define PIECE      MERKLE_PIECE_MIN
 #define PEER       "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define OTHER      "baaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define ANSWER_MAX (1u << 18)
@@ -246,6 +247,95 @@ START_TEST(test_a_partial_content_tells_its_pieces_and_gives_only_these)
 	expect("GET", "", "", "Range: bytes=65536-65537\r\n", 404, "has no content");
 	expect("GET", "/have", "", "", 404, "has no content");
 	expect("GET", "/layer", "", "", 404, "has no content");
+}
+END_TEST
+
+/* Expects the hashes of leaves [first, first + count). */
+static void
+expect_leaves(size_t first, size_t count)
+{
+	struct digest leaves[PIECE / MERKLE_LEAF_BYTES];
+	char query[64], length[48];
+	size_t at = first * MERKLE_LEAF_BYTES, end = at + count * MERKLE_LEAF_BYTES;
+
+	merkle_leaves(hasher_mine(), data + at, (end < SIZE ? end : SIZE) - at, leaves);
+	snprintf(query, sizeof(query), "&piece=16384&first=%zu&count=%zu", first, count);
+	snprintf(length, sizeof(length), "Content-Length: %zu", count * DIGEST_BYTES);
+	int fd = dial();
+	say(fd, "GET", "/layer", query, "Connection: close\r\n");
+	char *answer = hear(fd, false);
+	close(fd);
+	ck_assert_msg(strstr(answer, length) != NULL, "%s", answer);
+	ck_assert_ptr_nonnull(strstr(answer, "P2pd-Piece-Bytes: 16384"));
+	ck_assert_mem_eq(strstr(answer, "\r\n\r\n") + 4, leaves, count * DIGEST_BYTES);
+	free(answer);
+}
+
+START_TEST(test_the_leaves_of_a_verified_piece_are_told)
+{
+	begin();
+	holding_add(holding, 1);
+	holding_add(holding, PIECES - 1);
+	expect_leaves(4, 4);
+	expect_leaves(6, 1);
+	expect_leaves((PIECES - 1) * (PIECE / MERKLE_LEAF_BYTES), 1); /* shorter than a leaf */
+	expect("GET", "/layer", "&piece=16384&first=0&count=4", "", 404, "still being fetched");
+}
+END_TEST
+
+START_TEST(test_leaves_that_are_no_question_are_refused)
+{
+	static const char *const bad[] = {
+		"&piece=16384&first=4&count=5", "&piece=16384&first=4&count=0",
+		"&piece=16384&first=7&count=2", "&piece=16384&first=4&count=4097",
+		"&piece=16384&first=x&count=4", "&piece=16384",
+		"&piece=16384&first=4",         "&piece=65536&first=0&count=1",
+		"&piece=32768&first=0&count=1", "&first=0",
+	};
+
+	begin();
+	holding_add(holding, 1);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		expect("GET", "/layer", bad[i], "", 400, "bad-request");
+	expect("GET", "/layer", "&piece=16384&first=44&count=1", "", 416, "bad-range");
+	expect("GET", "/layer", "&piece=16384&first=18446744073709551615&count=1", "", 416,
+	       "bad-range");
+}
+END_TEST
+
+START_TEST(test_leaves_are_hashed_for_few_at_once)
+{
+	struct service *service = daemon_kit_service(&kit);
+
+	begin();
+	holding_add(holding, 1);
+	atomic_store(&service->leaves_under_way, SERVICE_LEAVES_MAX);
+	expect("GET", "/layer", "&piece=16384&first=4&count=4", "", 429, "too-many");
+	ck_assert_uint_eq(atomic_load(&service->leaves_under_way), SERVICE_LEAVES_MAX);
+	atomic_store(&service->leaves_under_way, SERVICE_LEAVES_MAX - 1);
+	expect_leaves(4, 4);
+	ck_assert_uint_eq(atomic_load(&service->leaves_under_way), SERVICE_LEAVES_MAX - 1);
+}
+END_TEST
+
+/* Whoever asked may be gone before the answer is made. */
+START_TEST(test_clients_that_leave_while_leaves_are_hashed_harm_nothing)
+{
+	begin();
+	holding_add(holding, 1);
+	for (int i = 0; i < 200; i++) {
+		int fd = dial();
+		say(fd, "GET", "/layer", "&piece=16384&first=4&count=4", "");
+		close(fd);
+	}
+	/* Theirs may still be under way. */
+	uint64_t end_ms = clock_ms() + KIT_WAIT_MS;
+	char *answer;
+	while (strstr(answer = ask("GET", "/layer", "&piece=16384&first=4&count=4", ""), " 429 ")) {
+		free(answer);
+		daemon_kit_breathe(end_ms, "leaves are hashed for others");
+	}
+	free(answer);
 }
 END_TEST
 
@@ -519,6 +609,10 @@ main(void)
 	tcase_set_timeout(all, 60);
 	tcase_add_test(all, test_a_whole_content_is_complete);
 	tcase_add_test(all, test_a_partial_content_tells_its_pieces_and_gives_only_these);
+	tcase_add_test(all, test_the_leaves_of_a_verified_piece_are_told);
+	tcase_add_test(all, test_leaves_that_are_no_question_are_refused);
+	tcase_add_test(all, test_leaves_are_hashed_for_few_at_once);
+	tcase_add_test(all, test_clients_that_leave_while_leaves_are_hashed_harm_nothing);
 	tcase_add_test(all, test_questions_that_make_no_sense_are_refused);
 	tcase_add_test(all, test_a_question_waits_for_the_next_piece_and_the_connection_goes_on);
 	tcase_add_test(all, test_a_wait_without_news_is_over_after_its_time);

@@ -492,8 +492,12 @@ layer_once(struct stage *stage, uint32_t piece, size_t len, int code)
 	answer.nodes.len = len;
 	add(&stage->reply, &answer.base);
 	stage_sync(stage);
-	stage->client->ops->layer(stage->client, stage->address, &id, MERKLE_PIECE_MIN, on_layer,
-				  &stage->outcome);
+	if (piece == MERKLE_LEAF_BYTES)
+		stage->client->ops->leaves(stage->client, stage->address, &id, 4, 3, on_layer,
+					   &stage->outcome);
+	else
+		stage->client->ops->layer(stage->client, stage->address, &id, MERKLE_PIECE_MIN,
+					  on_layer, &stage->outcome);
 	expect(stage, code);
 	ck_assert_uint_eq(stage->outcome.layer_count, code == P2P_OK ? 3 : 0);
 }
@@ -509,6 +513,10 @@ START_TEST(test_a_layer_has_exactly_its_nodes_and_pieces)
 	layer_once(&stage, MERKLE_PIECE_MIN, 97, P2P_BAD_ANSWER);
 	layer_once(&stage, MERKLE_PIECE_MIN, 0, P2P_BAD_ANSWER);
 	layer_once(&stage, 2 * MERKLE_PIECE_MIN, 96, P2P_BAD_ANSWER);
+	layer_once(&stage, MERKLE_LEAF_BYTES, 96, P2P_OK);
+	ck_assert_str_eq(stage.method, "/p2p.v1.Files/Layer");
+	layer_once(&stage, MERKLE_LEAF_BYTES, 95, P2P_BAD_ANSWER);
+	layer_once(&stage, MERKLE_LEAF_BYTES, 128, P2P_BAD_ANSWER);
 	stage_close(&stage);
 }
 END_TEST

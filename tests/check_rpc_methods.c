@@ -14,6 +14,7 @@
 #include "mem.h"
 #include "p2p.pb-c.h"
 #include "rpc_kit.h"
+#include "service_internal.h"
 
 #define BIG_BYTES (3u << 20)
 #define UNKNOWN   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -559,6 +560,40 @@ START_TEST(test_the_layer_of_a_content_is_told_as_fine_as_it_is_kept_or_coarser)
 }
 END_TEST
 
+START_TEST(test_the_leaves_of_a_piece_are_told)
+{
+	P2p__V1__LayerRequest request = P2P__V1__LAYER_REQUEST__INIT;
+	P2p__V1__Content content = content_message(&big_content);
+	uint32_t piece_bytes = merkle_piece_bytes(BIG_BYTES);
+	uint32_t leaf_count = piece_bytes / MERKLE_LEAF_BYTES;
+	struct digest *leaves = mem_alloc(leaf_count * sizeof(*leaves));
+
+	merkle_leaves(hasher_mine(), big + piece_bytes, piece_bytes, leaves);
+	request.content = &content;
+	request.piece = MERKLE_LEAF_BYTES;
+	request.first = request.count = leaf_count;
+	P2p__V1__LayerResponse *answer = ask(LAYER, &request, &p2p__v1__layer_response__descriptor);
+	ck_assert_uint_eq(answer->piece, MERKLE_LEAF_BYTES);
+	ck_assert_uint_eq(answer->nodes.len, leaf_count * DIGEST_BYTES);
+	ck_assert_mem_eq(answer->nodes.data, leaves, leaf_count * DIGEST_BYTES);
+	drop(answer);
+	free(leaves);
+	request.first++;
+	refused(LAYER, &request, INVALID, "bad-request: count");
+	request.first = UINT64_MAX;
+	refused(LAYER, &request, GRPC_STATUS_OUT_OF_RANGE, "bad-range: ");
+	request.first = 0;
+	request.count = UINT32_MAX;
+	refused(LAYER, &request, GRPC_STATUS_OUT_OF_RANGE, "bad-range: ");
+	request.count = 1;
+	request.piece = piece_bytes;
+	refused(LAYER, &request, INVALID, "bad-request: first, count");
+	atomic_store(&service->leaves_under_way, SERVICE_LEAVES_MAX);
+	request.piece = MERKLE_LEAF_BYTES;
+	refused(LAYER, &request, GRPC_STATUS_RESOURCE_EXHAUSTED, "too-many: ");
+}
+END_TEST
+
 START_TEST(test_contents_are_here_or_not)
 {
 	P2p__V1__LayerRequest layer = P2P__V1__LAYER_REQUEST__INIT;
@@ -877,6 +912,7 @@ suite(void)
 	tcase_add_test(tcase, test_stat_tells_how_far_an_upload_came);
 	tcase_add_test(tcase, test_stats_that_make_no_sense_are_refused);
 	tcase_add_test(tcase, test_the_layer_of_a_content_is_told_as_fine_as_it_is_kept_or_coarser);
+	tcase_add_test(tcase, test_the_leaves_of_a_piece_are_told);
 	tcase_add_test(tcase, test_contents_are_here_or_not);
 	tcase_add_test(tcase, test_changes_are_told_from_where_one_is);
 	tcase_add_test(tcase, test_changes_that_cannot_be_told_are_refused);

@@ -17,7 +17,7 @@
 /* A wire that keeps what it was asked. */
 struct fake {
 	struct transport transport; /* first */
-	unsigned greeted, left, noticed, pulled, layered, had, read, cancelled;
+	unsigned greeted, left, noticed, pulled, layered, leaved, had, read, cancelled;
 	char address[NODE_ADDRESS_SIZE];
 	void *arg;
 	struct transport_request request;
@@ -79,6 +79,15 @@ fake_layer(struct transport *transport, const char *address, const struct conten
 }
 
 static struct transport_request *
+fake_leaves(struct transport *transport, const char *address, const struct content_id *content,
+	    uint64_t first, uint32_t count, transport_layer_fn fn, void *arg)
+{
+	(void)content, (void)fn;
+	ck_assert(first == 10 && count == 11);
+	return note(transport, COUNT_OF(transport, leaved), address, arg);
+}
+
+static struct transport_request *
 fake_have(struct transport *transport, const char *address, const struct holding_question *question,
 	  transport_have_fn fn, void *arg)
 {
@@ -109,6 +118,7 @@ static const struct transport_ops fake_ops = { .name = "fake",
 					       .notify = fake_notify,
 					       .pull = fake_pull,
 					       .layer = fake_layer,
+					       .leaves = fake_leaves,
 					       .have = fake_have,
 					       .read = fake_read,
 					       .cancel = fake_cancel };
@@ -171,6 +181,7 @@ ask_all(struct transport *wires, const char *address, struct told *told)
 	wires->ops->notify(wires, address, &notice, on_done, told);
 	wires->ops->pull(wires, address, "peer", 1, 2, 3, on_pull, told);
 	wires->ops->layer(wires, address, &content, 7, on_layer, told);
+	wires->ops->leaves(wires, address, &content, 10, 11, on_layer, told);
 	wires->ops->have(wires, address, &question, on_have, told);
 	return wires->ops->read(wires, address, &content, 4, 5, &sink, on_done, told);
 }
@@ -179,8 +190,8 @@ static bool
 was_asked_all(const struct fake *fake, unsigned times)
 {
 	return fake->greeted == times && fake->left == times && fake->noticed == times &&
-	       fake->pulled == times && fake->layered == times && fake->had == times &&
-	       fake->read == times;
+	       fake->pulled == times && fake->layered == times && fake->leaved == times &&
+	       fake->had == times && fake->read == times;
 }
 
 START_TEST(test_each_verb_goes_by_the_wire_of_its_address)
@@ -219,7 +230,7 @@ START_TEST(test_without_a_wire_its_addresses_are_unreachable_and_that_is_told_la
 	ck_assert_uint_eq(told.count, 0);
 	for (int i = 0; i < 10; i++)
 		loop_turn(loop, 0);
-	ck_assert_uint_eq(told.count, 7);
+	ck_assert_uint_eq(told.count, 8);
 	ck_assert_int_eq(told.code, P2P_UNREACHABLE);
 	ck_assert_ptr_nonnull(strstr(told.text, GRPC));
 	ck_assert(was_asked_all(&fake, 0));
@@ -229,7 +240,7 @@ START_TEST(test_without_a_wire_its_addresses_are_unreachable_and_that_is_told_la
 	ask_all(wires, HTTP, &told);
 	for (int i = 0; i < 10; i++)
 		loop_turn(loop, 0);
-	ck_assert_uint_eq(told.count, 14);
+	ck_assert_uint_eq(told.count, 16);
 	ck_assert_ptr_nonnull(strstr(told.text, HTTP));
 	ck_assert(was_asked_all(&fake, 0));
 	wires_free(wires);
@@ -247,7 +258,7 @@ START_TEST(test_a_refused_request_can_be_cancelled)
 	ck_assert_uint_eq(told.count, 0);
 	for (int i = 0; i < 10; i++)
 		loop_turn(loop, 0);
-	ck_assert_uint_eq(told.count, 7);
+	ck_assert_uint_eq(told.count, 8);
 	ck_assert_int_eq(told.code, P2P_CANCELLED); /* the last one */
 	wires_free(wires);
 	loop_free(loop);
