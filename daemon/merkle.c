@@ -190,8 +190,8 @@ merkle_piece_node(struct hasher *hasher, const void *data, size_t len, uint32_t 
 }
 
 void
-merkle_fold_piece(struct hasher *hasher, struct digest *leaves, size_t count, uint32_t piece_bytes,
-		  bool alone, struct digest *ret)
+merkle_fold_piece(struct hasher *hasher, const struct digest *leaves, size_t count,
+		  uint32_t piece_bytes, bool alone, struct digest *ret)
 {
 	assert(merkle_piece_valid(piece_bytes));
 	fold(hasher, leaves, count, 0, alone ? levels_over(count) : piece_height(piece_bytes), ret);

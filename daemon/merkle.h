@@ -49,8 +49,8 @@ void	 merkle_piece_node(struct hasher *hasher, const void *data, size_t len,
 	     uint32_t piece_bytes, bool alone, struct digest *ret);
 /* The digests of the leaves of `len` bytes into leaves[⌈len / leaf⌉]. */
 void	 merkle_leaves(struct hasher *hasher, const void *data, size_t len, struct digest *leaves);
-/* Folds leaves (as above) into the node of their piece.  leaves[] is overwritten. */
-void	 merkle_fold_piece(struct hasher *hasher, struct digest *leaves, size_t count,
+/* Folds leaves (as above) into the node of their piece.  Borrows the leaves and leaves them as they are. */
+void	 merkle_fold_piece(struct hasher *hasher, const struct digest *leaves, size_t count,
 	     uint32_t piece_bytes, bool alone, struct digest *ret);
 /* Folds the layer of pieces of `from_bytes` to the layer of `to_bytes` (>= from), in place; answers
  * the new count.  size_bytes is that of the whole content. */

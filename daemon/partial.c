@@ -2,10 +2,11 @@
  *
  * partial.c - a content on its way to the disk: opening, asking, reading.
  *
- * The module is in five files, by what each has to know:
+ * The module is in six files, by what each has to know:
  *	partial.c	descriptors, the lock, the bits
  *	partial_load.c	what the disk holds
  *	partial_sink.c	bytes that come in
+ *	partial_torn.c	pieces of which a part is here
  *	partial_sync.c	durability, and the end of it all
  *	partial_have.c	the form of the have file
  *
@@ -79,6 +80,7 @@ make_partial(enum partial_kind kind, struct store *store, const struct content_i
 	if (partial->count == 1)
 		partial->layer[0] = content->root;
 	atomic_init(&partial->has_layer, partial->count <= 1);
+	pthread_mutex_init(&partial->torn_mu, NULL);
 	return partial;
 }
 
@@ -248,6 +250,8 @@ partial_free(struct partial *partial)
 	close(partial->data_fd);
 	if (partial->have_fd >= 0)
 		close(partial->have_fd); /* and the lock with it */
+	torn_free_all(partial);
+	pthread_mutex_destroy(&partial->torn_mu);
 	free(partial->layer);
 	free(partial->bits);
 	free(partial->claims);

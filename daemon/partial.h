@@ -90,12 +90,47 @@ struct partial_sink;
 /* Pieces [first, first + count), none of them being fed by another sink (asserted).  Needs the layer.  A piece that is
  * verified already may be fed again: wrong bytes do not harm it. */
 struct partial_sink *partial_sink_new(struct partial *partial, uint64_t first, uint64_t count);
-/* Takes the next bytes.  Hashes and writes inline, in blocks of STORE_BLOCK.  P2P_BAD_CONTENT at the first piece that
- * does not match, or for bytes past the end; P2P_NO_SPACE, P2P_IO from the disk.  After a failure only end. */
+/*
+ * The same for bytes that a sender gives, a number below PARTIAL_SENDERS by which the caller knows him.  What he sent of a piece stays
+ * if the run ends in its midst; the next run of that piece goes on there.  So the run may be less than was asked for: it is what
+ * partial_sink_span() says.
+ */
+#define PARTIAL_SENDERS		64
+#define PARTIAL_TORN_MAX	64		/* pieces of which a part is kept, each with 33 bytes a leaf */
+struct partial_sink *partial_sink_new_from(struct partial *partial, uint64_t first, uint64_t count,
+		     unsigned sender);
+/* The bytes to be fed, and how many pieces they belong to, from the first on. */
+void		 partial_sink_span(const struct partial_sink *sink, uint64_t *ret_offset, uint64_t *ret_len,
+		     uint64_t *ret_pieces);
+/* Takes the next bytes.  Hashes and writes inline, in blocks of STORE_BLOCK.  P2P_BAD_CONTENT at the first piece (or leaf that is
+ * proven to be another) that does not match, or for bytes past the end; P2P_NO_SPACE, P2P_IO from the disk.  After a failure only
+ * end. */
 int		 partial_sink_feed(struct partial_sink *sink, const void *data, size_t len, struct error *err);
 /* Frees; answers how many pieces of the run were verified, counted from `first`, and bytes that were received
- * but belong to no verified piece. */
+ * and are of no use: neither of a verified piece, nor kept. */
 void		 partial_sink_end(struct partial_sink *sink, uint64_t *ret_verified, uint64_t *ret_wasted_bytes);
+
+/* --- pieces that came wrong --- */
+
+/* The senders of a piece that came whole and is wrong (bit i: sender i); one of them at least lied.  0: there is no such piece, and who
+ * fed it was found out by himself. */
+uint64_t	 partial_suspects(struct partial *partial, uint64_t piece);
+
+struct partial_narrowed {
+	uint64_t liars;			/* senders of bad leaves; bit i: sender i */
+	uint32_t leaves, bad_leaves;	/* of the piece */
+	uint64_t bad_bytes;		/* in the bad ones */
+};
+/* Narrows a bad piece, which nobody feeds meanwhile, to its bad leaves; the others stay.  Borrows the leaves, of all the piece.
+ * P2P_BAD_CONTENT if they are not its leaves: whoever gave them lied. */
+int		 partial_narrow(struct partial *partial, uint64_t piece, const struct digest *leaves, size_t count,
+		     struct partial_narrowed *ret, struct error *err);
+/* What is here of a torn or bad piece is forgotten.  Nothing if it is neither. */
+void		 partial_drop_torn(struct partial *partial, uint64_t piece);
+/* What this sender gave of torn pieces is forgotten, unless it is proven.  Answers how many bytes those were. */
+uint64_t	 partial_distrust(struct partial *partial, unsigned sender);
+/* From now on each piece comes whole from one sender, so that blame is exact without proofs. */
+void		 partial_all_or_none(struct partial *partial);
 
 /* --- durability --- */
 
