@@ -314,13 +314,15 @@ on_tick(void *arg)
 {
 	struct download *download = arg;
 	if (download->partial == NULL ||
-	    (download->run_count == 0 && download->layer_request == NULL))
+	    (download->run_count == 0 && download->layer_request == NULL &&
+		download->narrowings == NULL))
 		return;
 	loop_timer_start(download->tick, DOWNLOAD_TICK_MS);
 	if (download->layer_request != NULL) {
 		download_hurry_layer(download);
 		return;
 	}
+	download_hurry_narrowings(download);
 	uint64_t now_ms = clock_ms();
 	if (now_ms - download->ticked_ms >= DOWNLOAD_TELL_MS) {
 		download->ticked_ms = now_ms;
@@ -383,6 +385,7 @@ download_stop(struct download *download)
 		return;
 	download->is_stopping = true;
 	download_stop_runs(download);
+	download_stop_narrowings(download);
 	if (download->layer_request != NULL)
 		download->means->transport->ops->cancel(download->layer_request);
 	download->busy++;

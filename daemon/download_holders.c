@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "metrics.h"
 
 /* --- the catalog --- */
 
@@ -67,6 +68,12 @@ download_source_lied(struct download *download, const char *peer, const char *ho
 	for (struct run *run = download->runs; run != NULL; run = run->next)
 		if (strcmp(run->ask->peer, peer) == 0)
 			download->means->transport->ops->cancel(run->request);
+}
+
+void
+download_distrust(struct download *download, unsigned source)
+{
+	metrics_add(METRIC_WASTED_BYTES, partial_distrust(download->partial, source));
 }
 
 static void

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * download_internal.h - what download.c (opening, durability, the whole), download_holders.c, download_wire.c, download_layer.c,
- * download_run.c (runs) and download_follow.c (what holders have) share.
+ * download_run.c (runs), download_narrow.c (pieces that came wrong) and download_follow.c (what holders have) share.
  */
 #ifndef P2PD_DOWNLOAD_INTERNAL_H
 #define P2PD_DOWNLOAD_INTERNAL_H
@@ -54,6 +54,7 @@ struct download {
 	uint64_t window_from, window_to;	/* bytes */
 	struct holding *holding;	/* by which our pieces are served, or NULL */
 	struct run *runs;		/* under way */
+	struct narrowing *narrowings;	/* of pieces that came wrong */
 	struct follow *follows;
 	unsigned follow_count;
 	uint64_t followers_cursor;	/* those who follow us are known up to here */
@@ -111,6 +112,8 @@ void	download_wait_for_holders(struct download *download, bool was_barred);
 /* A holder failed, or lied; the second is told, and what else it is asked is broken off. */
 void	download_source_failed(struct download *download, const char *peer);
 void	download_source_lied(struct download *download, const char *peer, const char *how);
+/* Forgets what a holder gave of pieces that are not whole. */
+void	download_distrust(struct download *download, unsigned source);
 /* Looks the peer up.  False if it may not be asked now: it is away, or has no wire that may be used. */
 bool	download_find_peer(struct download *download, const char *peer, struct peer_info *ret);
 
@@ -137,6 +140,15 @@ void	download_hurry_layer(struct download *download);
 /* As many runs as may be under way; breaks off what is better asked elsewhere. */
 void	download_start_runs(struct download *download);
 void	download_stop_runs(struct download *download);
+
+/* --- download_narrow.c --- */
+
+/* A piece came wrong, and `suspects` (swarm's numbers of them, as bits) sent its bytes: finds out which bytes are wrong, blames who sent
+ * them, and keeps the others.  The piece is not asked for meanwhile. */
+void	download_narrow(struct download *download, uint64_t piece, uint64_t suspects);
+/* Asks somebody else if an answer does not come. */
+void	download_hurry_narrowings(struct download *download);
+void	download_stop_narrowings(struct download *download);
 
 /* --- download_follow.c --- */
 

@@ -4,7 +4,8 @@
  *
  * A run goes to a sink that hashes and writes on the hand that receives it; the mind hears of its end, and judges whose fault it was: a
  * sink that found wrong bytes means that the source lied, a sink that could not write means that our disk has trouble,
- * anything else that the source failed.
+ * anything else that the source failed.  A wrong piece of which several sent a part is
+ * first narrowed (download_narrow.c).
  */
 #include "download_internal.h"
 
@@ -79,15 +80,25 @@ unlink_run(struct run *run)
 	download->busy--;
 }
 
-/* The sink ended it: the source lied, or our disk has trouble. */
+/* Others of whom bytes are in the piece that turned out wrong, or who may have sent what is wrong with it. */
+static bool
+has_others(const struct download *download, const struct run *run, uint64_t suspects)
+{
+	return suspects != 0 &&
+	    suspects != UINT64_C(1) << swarm_ask_source(download->swarm, run->ask);
+}
+
+/* The sink ended it: the source lied, somebody did, or our disk has trouble. */
 static enum swarm_end
-judge_sink(struct download *download, const struct run *run)
+judge_sink(struct download *download, const struct run *run, uint64_t suspects)
 {
 	if (run->sink_code == P2P_BAD_CONTENT) {
 		char how[ERROR_TEXT_MAX + 64];
+		metrics_add(METRIC_PIECES_BAD, 1);
+		if (has_others(download, run, suspects))
+			return SWARM_DONE;
 		snprintf(how, sizeof(how), "sent bytes that are not those of the content: %s",
 		    run->sink_error.text);
-		metrics_add(METRIC_PIECES_BAD, 1);
 		download_source_lied(download, run->ask->peer, how);
 		return SWARM_LIED;
 	}
@@ -98,13 +109,14 @@ judge_sink(struct download *download, const struct run *run)
 
 /* Judges how a run ended: whose fault it was, and what follows. */
 static enum swarm_end
-judge_run(struct download *download, const struct run *run, int code, const struct error *err)
+judge_run(struct download *download, const struct run *run, int code, const struct error *err,
+    uint64_t suspects)
 {
 	bool is_to_blame = download_end_wire(download, run->ask->peer, &run->wire,
 	    run->sink_code != P2P_OK ? WIRE_UNJUDGED : download_wire_outcome(code),
 	    atomic_load(&run->came_bytes));
 	if (run->sink_code != P2P_OK)
-		return judge_sink(download, run);
+		return judge_sink(download, run, suspects);
 	if (code == P2P_OK || code == P2P_CANCELLED || code == P2P_SHUTTING_DOWN)
 		return SWARM_DONE;
 	log_debug("peer %s broke off: %s", run->ask->peer, err->text);
@@ -130,9 +142,20 @@ done_run(void *arg, int code, const struct error *err)
 	metrics_add(METRIC_PIECES_VERIFIED, verified);
 	metrics_add(METRIC_WASTED_BYTES, wasted_bytes);
 	note_carried(download, run);
-	enum swarm_end how = judge_run(download, run, code, err);
+	uint64_t piece = run->ask->pieces.first + verified;
+	uint64_t suspects = verified < run->ask->pieces.count
+	    ? partial_suspects(download->partial, piece)
+	    : 0;
+	enum swarm_end how = judge_run(download, run, code, err, suspects);
+	/* Nothing that a liar gave is worth going on with. */
+	if (swarm_is_barred(download->swarm, run->ask->peer, clock_us()))
+		download_distrust(download, swarm_ask_source(download->swarm, run->ask));
+	if (code == P2P_OK)
+		swarm_came(download->swarm, run->ask, atomic_load(&run->came_bytes), clock_us());
 	swarm_ended(download->swarm, run->ask, verified, how, clock_us());
 	free(run);
+	if (suspects != 0)
+		download_narrow(download, piece, suspects);
 	download_tell_moved(download);
 	download_step(download);
 }
@@ -157,15 +180,18 @@ start_run(struct download *download, const struct swarm_ask *ask, const struct p
 	run->download = download;
 	run->ask = ask;
 	download_begin_wire(download, peer, use_of(download), &run->wire);
-	run->sink = partial_sink_new(download->partial, ask->pieces.first, ask->pieces.count);
+	uint64_t offset, len, pieces;
+	run->sink = partial_sink_new_from(download->partial, ask->pieces.first, ask->pieces.count,
+	    swarm_ask_source(download->swarm, ask));
+	partial_sink_span(run->sink, &offset, &len, &pieces);
+	swarm_trim(download->swarm, ask, pieces, len);
 	run->next = download->runs;
 	download->runs = run;
 	download->run_count++;
 	download->busy++;
 	struct transport_sink sink = { .feed = feed_run, .arg = run };
 	run->request = transport->ops->read(transport, peer->wire_address[run->wire.wire],
-	    &download->content, ask->pieces.first * partial_piece_bytes(download->partial),
-	    ask->bytes, &sink, done_run, run);
+	    &download->content, offset, len, &sink, done_run, run);
 }
 
 static void

@@ -21,6 +21,7 @@
 #include "swarm_inner.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,6 +180,20 @@ swarm_choose(struct swarm *swarm, uint64_t now_us, char ret_peer[PEER_ID_SIZE],
 	else
 		*ret_retry_us = swarm_retry_us(swarm, now_us);
 	return best != NULL;
+}
+
+unsigned
+swarm_choose_for(const struct swarm *swarm, uint64_t piece, uint64_t avoid, uint64_t now_us)
+{
+	unsigned best = UINT_MAX;
+	for (unsigned i = 0; i < swarm->source_count; i++) {
+		const struct swarm_source *source = &swarm->sources[i];
+		if ((avoid >> i & 1) == 0 && source->not_before_us <= now_us &&
+		    swarm_source_has(source, piece) &&
+		    (best == UINT_MAX || is_better(source, &swarm->sources[best])))
+			best = i;
+	}
+	return best;
 }
 
 uint64_t
@@ -423,6 +438,24 @@ swarm_next(struct swarm *swarm, uint64_t now_us)
 			return ask(swarm, source, &run, now_us);
 	}
 	return NULL;
+}
+
+unsigned
+swarm_ask_source(const struct swarm *swarm, const struct swarm_ask *ask)
+{
+	return (unsigned)(ask->source - swarm->sources);
+}
+
+void
+swarm_trim(struct swarm *swarm, const struct swarm_ask *given, uint64_t pieces, uint64_t bytes)
+{
+	struct swarm_ask *ask = (struct swarm_ask *)given;
+	assert(pieces > 0 && pieces <= ask->pieces.count);
+	assert(bytes > 0 && bytes <= ask->bytes && ask->came_bytes == 0);
+	swarm_run_shrinks(swarm, &ask->pieces, pieces);
+	ask->source->owed_bytes -= ask->bytes - bytes;
+	ask->pieces.count = pieces;
+	ask->bytes = bytes;
 }
 
 void

@@ -70,6 +70,9 @@ void		 swarm_have(struct swarm *swarm, uint64_t piece);
 bool		 swarm_is_complete(const struct swarm *swarm);
 /* True if a piece of the window is missing and not under way. */
 bool		 swarm_has_missing(const struct swarm *swarm);
+/* This piece, which is neither here nor under way, is not to be asked for while somebody looks at what came of it; and may be again. */
+void		 swarm_hold(struct swarm *swarm, uint64_t piece);
+void		 swarm_release(struct swarm *swarm, uint64_t piece);
 /* From now on only pieces of [from, to) are asked for, in ascending order (streaming). */
 void		 swarm_window(struct swarm *swarm, uint64_t from, uint64_t to);
 
@@ -90,6 +93,8 @@ void		 swarm_coming(struct swarm *swarm, uint64_t piece);
 /* The best source for a question that is no piece: near, with few failures, not backing off; equals are taken in random order.
  * False: none; *ret_retry_us is when one may be tried again, UINT64_MAX: never. */
 bool		 swarm_choose(struct swarm *swarm, uint64_t now_us, char ret_peer[PEER_ID_SIZE], uint64_t *ret_retry_us);
+/* The same for a question about a piece, of those who have it and are not in the set `avoid` (bit i: source i).  UINT_MAX: none. */
+unsigned	 swarm_choose_for(const struct swarm *swarm, uint64_t piece, uint64_t avoid, uint64_t now_us);
 /* Something else than an ask failed: SWARM_FAILED or SWARM_LIED. */
 void		 swarm_source_failed(struct swarm *swarm, const char *peer, uint64_t now_us, enum swarm_end how);
 /* True if it lied, and is left alone for that. */
@@ -117,6 +122,10 @@ void		 swarm_view(const struct swarm *swarm, size_t index, uint64_t now_us, stru
 
 /* The next thing to ask for, under way until swarm_ended(); NULL: nothing now. */
 const struct swarm_ask *swarm_next(struct swarm *swarm, uint64_t now_us);
+/* The number of its source, by which swarm_source_name() and swarm_view() know it too, for as long as the swarm lives. */
+unsigned	 swarm_ask_source(const struct swarm *swarm, const struct swarm_ask *ask);
+/* Less is asked for: its first `pieces` alone, and of them so many bytes, for the others are here.  The rest is missing again. */
+void		 swarm_trim(struct swarm *swarm, const struct swarm_ask *ask, uint64_t pieces, uint64_t bytes);
 /* So many bytes of it have come so far. */
 void		 swarm_came(struct swarm *swarm, const struct swarm_ask *ask, uint64_t bytes, uint64_t now_us);
 /* An ask that is better asked of somebody else: it stalls, or holds up the end.  The caller breaks it off and ends it with

@@ -92,6 +92,8 @@ bool		 swarm_pick(struct swarm *swarm, const struct swarm_source *source, uint64
 void		 swarm_run_begins(struct swarm *swarm, const struct swarm_run *run);
 void		 swarm_run_ends(struct swarm *swarm, const struct swarm_run *run,
 		     uint64_t verified);
+/* The pieces of a run from `from` on are missing again. */
+void		 swarm_run_shrinks(struct swarm *swarm, const struct swarm_run *run, uint64_t from);
 /* What a source holds changes. */
 void		 swarm_forget_held(struct swarm *swarm, struct swarm_source *source);
 void		 swarm_add_held(struct swarm *swarm, struct swarm_source *source, uint64_t piece);

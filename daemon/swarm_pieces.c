@@ -142,6 +142,28 @@ swarm_run_ends(struct swarm *swarm, const struct swarm_run *run, uint64_t verifi
 	}
 }
 
+void
+swarm_run_shrinks(struct swarm *swarm, const struct swarm_run *run, uint64_t from)
+{
+	for (uint64_t i = from; i < run->count; i++)
+		set_missing(swarm, run->first + i, true);
+}
+
+void
+swarm_hold(struct swarm *swarm, uint64_t piece)
+{
+	assert(piece < swarm->count && swarm_bit(swarm->missing, piece));
+	set_missing(swarm, piece, false);
+}
+
+void
+swarm_release(struct swarm *swarm, uint64_t piece)
+{
+	assert(piece < swarm->count);
+	if (!swarm_bit(swarm->here, piece))
+		set_missing(swarm, piece, true);
+}
+
 /* --- what others hold --- */
 
 static void

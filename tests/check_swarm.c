@@ -4,6 +4,7 @@
  * they come to.
  */
 #include <check.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,6 +194,69 @@ START_TEST(test_an_empty_content_is_complete)
 	swarm_holds_all(swarm, peer_a);
 	ck_assert(swarm_is_complete(swarm));
 	ck_assert_ptr_null(swarm_next(swarm, 0));
+	swarm_free(swarm);
+}
+END_TEST
+
+START_TEST(test_a_piece_that_is_held_back_is_not_asked_for)
+{
+	struct swarm *swarm = new_swarm(2, 1);
+	const struct swarm_ask *ask = next_ask(swarm, 0);
+	uint64_t held = ask->pieces.first;
+	swarm_ended(swarm, ask, 0, SWARM_DONE, 0);
+	swarm_hold(swarm, held);
+	ask = next_ask(swarm, 0);
+	ck_assert_uint_ne(ask->pieces.first, held);
+	ck_assert(!swarm_has_missing(swarm));
+	swarm_ended(swarm, ask, 1, SWARM_DONE, 0);
+	ck_assert_ptr_null(swarm_next(swarm, 0));
+	swarm_release(swarm, held);
+	ck_assert_uint_eq(next_ask(swarm, 0)->pieces.first, held);
+	ck_assert(!swarm_is_complete(swarm));
+	swarm_free(swarm);
+}
+END_TEST
+
+START_TEST(test_a_trimmed_ask_leaves_the_rest_to_others)
+{
+	struct swarm *swarm = new_swarm(100, 1);
+	uint64_t now_us = serve(swarm, next_ask(swarm, 0), 0, 20 * MIB);
+	const struct swarm_ask *ask = next_ask(swarm, now_us);
+	uint64_t first = ask->pieces.first;
+	ck_assert_uint_gt(ask->pieces.count, 3);
+	swarm_trim(swarm, ask, 2, 2 * PIECE - 16384);
+	ck_assert_uint_eq(ask->pieces.count, 2);
+	ck_assert_uint_eq(ask->bytes, 2 * PIECE - 16384);
+	swarm_ended(swarm, ask, 2, SWARM_DONE, now_us + 10000);
+	uint64_t seen = 0;
+	for (uint64_t at_us = now_us + 10000; !swarm_is_complete(swarm);) {
+		ask = next_ask(swarm, at_us);
+		for (uint64_t i = 0; i < ask->pieces.count; i++) {
+			ck_assert(ask->pieces.first + i != first &&
+				  ask->pieces.first + i != first + 1);
+			seen++;
+		}
+		at_us = serve(swarm, ask, at_us, 20 * MIB);
+	}
+	ck_assert_uint_eq(seen, 97);
+	swarm_free(swarm);
+}
+END_TEST
+
+START_TEST(test_a_question_about_a_piece_goes_to_one_who_has_it_and_is_not_to_be_avoided)
+{
+	struct swarm *swarm = new_swarm(10, 1);
+	swarm_source(swarm, peer_b, 500000);
+	swarm_source(swarm, peer_c, 1);
+	holds_range(swarm, peer_b, 4, 6);
+	holds_range(swarm, peer_c, 0, 4);
+	ck_assert_uint_eq(swarm_choose_for(swarm, 4, 0, 0), 0);
+	ck_assert_uint_eq(swarm_choose_for(swarm, 4, 1, 0), 1);
+	ck_assert_uint_eq(swarm_choose_for(swarm, 4, 3, 0), UINT_MAX);
+	ck_assert_uint_eq(swarm_choose_for(swarm, 3, 0, 0), 2);
+	swarm_source_failed(swarm, peer_a, 0, SWARM_FAILED);
+	ck_assert_uint_eq(swarm_choose_for(swarm, 4, 0, 0), 1);
+	ck_assert_uint_eq(swarm_ask_source(swarm, next_ask(swarm, 0)), 2);
 	swarm_free(swarm);
 }
 END_TEST
@@ -676,6 +740,10 @@ add_pieces(Suite *suite)
 	tcase_add_test(pieces, test_the_last_piece_is_as_long_as_it_is);
 	tcase_add_test(pieces, test_an_empty_content_is_complete);
 	tcase_add_test(pieces, test_the_verified_part_of_a_run_stays);
+	tcase_add_test(pieces, test_a_piece_that_is_held_back_is_not_asked_for);
+	tcase_add_test(pieces, test_a_trimmed_ask_leaves_the_rest_to_others);
+	tcase_add_test(
+	    pieces, test_a_question_about_a_piece_goes_to_one_who_has_it_and_is_not_to_be_avoided);
 }
 
 static void

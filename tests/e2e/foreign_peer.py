@@ -5,11 +5,16 @@ documented.  Its layer is true.  What else it does follows from its moods.
 Of ranges:
     honest      gives them
     lying       turns one bit in each
+    halting     gives the first half, and then nothing, for ever
     short       ends in the middle, by a length that says so
     range       says that it begins elsewhere
     html        answers a page, with 200
     drip        gives a byte a second, for ever
     empty       has nothing of what it claims: 404
+
+Of the leaves of a piece (true ones, if none of these):
+    older       does not know that question, nor the one what it holds
+    misproving  answers leaves of another piece
 
 Of what it says to hold (all of it, if none of these):
     partial     pieces, all of them
@@ -146,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(404)
             return
         if "lying" in moods:
-            body[len(body) // 2] ^= 1
+            body[len(body) // (4 if "halting" in moods else 2)] ^= 1
         if "short" in moods:
             del body[len(body) // 2:]
         if "range" in moods:
@@ -154,13 +159,16 @@ class Handler(BaseHTTPRequestHandler):
         if "html" in moods:
             status, kind = 200, "text/html"
             body = (b"<html><body>Please log in.</body></html>" * (len(body) // 40 + 1))[:len(body)]
-        if "drip" not in moods:
+        if not moods & {"drip", "halting"}:
             self.answer(status, bytes(body), kind, ETag=f'"{ROOT}"', Content_Range=span)
             return
         self.send_response(206)
         for key, value in (("Content-Length", len(body)), ("Content-Range", span), ("ETag", f'"{ROOT}"')):
             self.send_header(key, str(value))
         self.end_headers()
+        if "halting" in moods:
+            self.pass_on(bytes(body[:len(body) // 2]))
+            time.sleep(3600)
         for byte in body:
             if self.close_connection:
                 return
@@ -184,9 +192,17 @@ class Handler(BaseHTTPRequestHandler):
                 "changes": [CHANGE] if since == 0 else []}).encode())
         elif self.path.startswith(f"/v1/contents/{ROOT}/layer"):
             piece = int(query["piece"])
+            if piece == LEAF and "older" in moods:
+                self.answer(400)
+                return
             nodes = fold(LEAVES, (piece // LEAF).bit_length() - 1, bytes(32))
+            if "count" in query:
+                first, count = int(query["first"]), int(query["count"])
+                if "misproving" in moods:
+                    first -= first and count
+                nodes = nodes[first:first + count]
             self.answer(200, b"".join(nodes), "application/octet-stream", P2pd_Piece_Bytes=str(piece))
-        elif self.path.startswith(f"/v1/contents/{ROOT}/have"):
+        elif self.path.startswith(f"/v1/contents/{ROOT}/have") and "older" not in moods:
             self.answer_held(query)
         elif self.path.startswith(f"/v1/contents/{ROOT}?"):
             self.answer_range()
