@@ -301,7 +301,8 @@ bring_up_subject(struct daemon *daemon, struct error *err)
 				  config, &daemon->self);
 	daemon->fetches =
 	    fetches_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog, daemon->indexer,
-			daemon->peers, daemon->wires, daemon->holdings, daemon->events, config);
+			daemon->peers, daemon->wires, daemon->holdings, daemon->events,
+			daemon->throttle, config);
 	return true;
 }
 

@@ -34,15 +34,6 @@
 /* --- saying what goes on --- */
 
 void
-download_tell_waiting(struct download *download, int code, const char *text)
-{
-	if (download->wait_code == code)
-		return;
-	download->wait_code = code;
-	download->events->waiting(download->arg, code, text);
-}
-
-void
 download_tell_moved(struct download *download)
 {
 	uint64_t have_bytes = partial_have_bytes(download->partial);
@@ -268,7 +259,7 @@ drop_broken(struct download *download)
 static void
 ask_around(struct download *download)
 {
-	bool was_barred = download->is_barred, is_busy;
+	bool is_busy;
 	download->is_barred = false;
 	if (partial_has_layer(download->partial)) {
 		download_offer(download);
@@ -280,7 +271,7 @@ ask_around(struct download *download)
 	}
 	download_follow(download);
 	if (!is_busy)
-		download_wait_for_holders(download, was_barred);
+		download_wait_for_holders(download);
 }
 
 void
@@ -331,6 +322,7 @@ on_tick(void *arg)
 		if (now_ms - download->asked_holders_ms >= DOWNLOAD_RETRY_MS)
 			download_ask_holders(download);
 		download_tell_moved(download);
+		download_tell_still(download);
 	}
 	/* More may be asked of who is nearly done; what stalls is given up, and who was left alone for a while may be asked again. */
 	download_step(download);

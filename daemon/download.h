@@ -10,6 +10,7 @@
 
 #include "fetch.h"
 #include "swarm.h"
+#include "throttle.h"
 #include "wire_choice.h"
 
 #define DOWNLOAD_DEPTH		4		/* runs under way for each connection to a holder, at most */
@@ -32,6 +33,7 @@ struct download_means {
 	struct config *config;
 	struct holdings *holdings;
 	struct wire_choice *wires;
+	struct throttle *throttle;	/* may be NULL */
 	unsigned download_count;	/* that there are; kept by download.c */
 };
 

@@ -186,7 +186,7 @@ pause_us(const struct download *download)
 static uint64_t
 failed_ms(struct follow *follow, int code)
 {
-	if (code != P2P_NOT_FOUND)
+	if (code != P2P_NOT_FOUND && code != P2P_BAD_METHOD && code != P2P_BAD_ANSWER)
 		return FAILED_MS;
 	uint64_t wait_ms = LACKED_MIN_MS;
 	for (unsigned i = 0; i < follow->lacks && wait_ms < LACKED_MAX_MS; i++)
@@ -214,7 +214,8 @@ answered(void *arg, int code, const struct error *err, struct holding_answer *an
 		holding_answer_fini(answer);
 	} else {
 		log_debug("peer %s does not say what it has: %s", follow->peer, err->text);
-		if (code == P2P_NOT_FOUND && !follow->is_cancelled)
+		/* A peer of an earlier version knows no such question, and may have all, as the catalog says. */
+		if (code == P2P_NOT_FOUND && follow->since != 0 && !follow->is_cancelled)
 			swarm_lacks(download->swarm, follow->peer);
 		follow->since = 0;
 		follow->due_us = now_us + failed_ms(follow, code) * 1000;

@@ -7,6 +7,7 @@
  */
 #include "download_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,12 +37,16 @@ download_find_holders(struct holders *holders)
 void
 download_take_holders(struct download *download, const struct holders *holders)
 {
+	download->holders_named = holders->count;
+	download->holders_away = 0;
 	for (size_t i = 0; i < holders->count; i++) {
 		struct peer_info peer;
 		size_t known = swarm_source_count(download->swarm);
 		if (!peers_find(download->means->peers, holders->peers[i], &peer) ||
-		    peer.state == PEER_AWAY)
+		    peer.state == PEER_AWAY) {
+			download->holders_away++;
 			continue;
+		}
 		swarm_source(download->swarm, peer.id, peer.round_trip_us);
 		/* Of one that is known already the last word is its own, not the catalog's. */
 		if (swarm_source_count(download->swarm) > known)
@@ -61,6 +66,9 @@ void
 download_source_lied(struct download *download, const char *peer, const char *how)
 {
 	uint64_t now_us = clock_us();
+	char text[ERROR_TEXT_MAX];
+	snprintf(text, sizeof(text), "peer %s %s", peer, how);
+	download_note_failure(download, text);
 	if (!swarm_is_barred(download->swarm, peer, now_us))
 		log_warn("peer %s %s; it is not asked again for this content for %u minutes", peer,
 		    how, SWARM_LIAR_MS / 60000);
@@ -110,23 +118,6 @@ download_ask_holders(struct download *download)
 
 /* --- waiting --- */
 
-static void
-tell_nobody(struct download *download, bool was_barred)
-{
-	static const char *const barred[] = {
-		[TRANSPORT_AUTO] = "no holder of it has an address at which it can be asked",
-		[TRANSPORT_GRPC] = "no holder of it that can be reached now has a gRPC face, and "
-				   "[network] transport is grpc",
-		[TRANSPORT_REST] = "no holder of it that can be reached now has a REST face, and "
-				   "[network] transport is rest",
-	};
-	if (download->is_barred && !was_barred)
-		download->wait_code = P2P_OK; /* another reason is news, of whatever code */
-	download_tell_waiting(download, P2P_NO_HOLDER,
-	    download->is_barred ? barred[download->means->config->network_transport]
-				: "no holder of it can be reached now");
-}
-
 /* Some holder may be asked, only not for what is missing: it is fetching, too. */
 static bool
 has_company(const struct download *download)
@@ -140,14 +131,15 @@ has_company(const struct download *download)
 
 /* Nothing is under way, and there was nobody to ask. */
 void
-download_wait_for_holders(struct download *download, bool was_barred)
+download_wait_for_holders(struct download *download)
 {
 	uint64_t now_ms = clock_ms(), now_us = clock_us();
+	download->still_ms = 0;
 	uint64_t retry_us = swarm_retry_us(download->swarm, now_us), wait_ms = DOWNLOAD_RETRY_MS;
 	if (retry_us != UINT64_MAX && (retry_us - now_us) / 1000 < wait_ms)
 		wait_ms = (retry_us - now_us) / 1000 + 1;
 	if (!has_company(download)) {
-		tell_nobody(download, was_barred);
+		download_tell_nobody(download);
 		download_follow_everybody(download);
 	} else if (now_ms - download->moved_ms >= DOWNLOAD_DRY_MS) {
 		download_tell_waiting(download, P2P_NO_HOLDER,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * download_internal.h - what download.c (opening, durability, the whole), download_holders.c, download_wire.c, download_layer.c,
+ * download_internal.h - what download.c (opening, durability, the whole), download_reason.c (why nothing
+ * moves), download_holders.c, download_wire.c, download_layer.c,
  * download_run.c (runs), download_narrow.c (pieces that came wrong) and download_follow.c (what holders have) share.
  */
 #ifndef P2PD_DOWNLOAD_INTERNAL_H
@@ -12,6 +13,7 @@
 
 #define DOWNLOAD_TICK_MS	25	/* while runs are under way: how often it is looked whether more may be asked for, */
 #define DOWNLOAD_TELL_MS	200	/* and what came is told */
+#define DOWNLOAD_STILL_MS	3000	/* nothing comes of what was asked for: it is told */
 
 /* A run of pieces that was asked for. */
 struct run {
@@ -21,6 +23,7 @@ struct run {
 	struct partial_sink *sink;
 	struct wire_run wire;		/* by which it goes */
 	atomic_uint_least64_t came_bytes;	/* written by a hand */
+	uint64_t seen_bytes;		/* of them, when it was looked last */
 	struct transport_request *request;
 	int sink_code;		/* why the sink ended it; written by a hand, read after done */
 	struct error sink_error;
@@ -77,7 +80,11 @@ struct download {
 	uint64_t moved_ms;		/* and when that was */
 	uint64_t ticked_ms;		/* when it was looked at for that last */
 	uint64_t asked_holders_ms;	/* when the catalog was asked for them last */
-	int wait_code;			/* as last told */
+	struct error wait;		/* why it does not move, as last told; P2P_OK: it does */
+	uint64_t waits_ms;		/* and when that was */
+	struct error failure;		/* what the last holder did that failed, since bytes came; or P2P_OK */
+	uint64_t still_ms;		/* since when nothing came of what is asked for; 0: nothing was */
+	size_t holders_named, holders_away;	/* of the catalog, when it was asked last */
 	struct loop_timer *retry;	/* something may be tried again */
 	struct loop_timer *tick;	/* progress and syncs while runs are under way */
 	struct loop_timer *follow_timer;	/* the next question of a follow */
@@ -89,10 +96,21 @@ struct download {
 void	download_step(struct download *download);
 /* Tells that more is verified, if it is so. */
 void	download_tell_moved(struct download *download);
-/* Tells once why nothing moves; P2P_OK: it does again. */
-void	download_tell_waiting(struct download *download, int code, const char *text);
 /* Starts nothing for a while, for a reason that is ours and no peer's. */
 void	download_pause(struct download *download, uint64_t ms, int code, const char *text);
+
+/* --- download_reason.c --- */
+
+/* Tells why nothing moves; P2P_OK: it does again. */
+void	download_tell_waiting(struct download *download, int code, const char *text);
+/* What a holder did instead of giving what it was asked for, in words. */
+void	download_note_failure(struct download *download, const char *text);
+/* Bytes come. */
+void	download_note_bytes(struct download *download);
+/* Tells it if something was asked for, and nothing comes. */
+void	download_tell_still(struct download *download);
+/* Tells why nobody can be asked. */
+void	download_tell_nobody(struct download *download);
 
 /* --- download_holders.c --- */
 
@@ -108,7 +126,7 @@ void	download_take_holders(struct download *download, const struct holders *hold
 /* The same, as a job of its own. */
 void	download_ask_holders(struct download *download);
 /* Nothing is under way, and there was nobody to ask: says so, and looks again later. */
-void	download_wait_for_holders(struct download *download, bool was_barred);
+void	download_wait_for_holders(struct download *download);
 /* A holder failed, or lied; the second is told, and what else it is asked is broken off. */
 void	download_source_failed(struct download *download, const char *peer);
 void	download_source_lied(struct download *download, const char *peer, const char *how);
@@ -119,6 +137,8 @@ bool	download_find_peer(struct download *download, const char *peer, struct peer
 
 /* --- download_wire.c --- */
 
+/* A limit of bandwidth for downloads is in force: bytes wait for their turn here. */
+bool	download_is_limited(const struct download_means *means);
 /* Chooses the wire of a request that begins. */
 void	download_begin_wire(const struct download *download, const struct peer_info *peer, enum wire_use use,
 	    struct wire_run *ret);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * download_layer.c - the piece layer of a content that is on its way here: asked of one holder after the other, until one's fits the root.
- * A holder that takes longer than SWARM_STALL_US has failed if there is another: without the layer nothing else can begin.
+ * A holder that takes longer than SWARM_SILENT_US (SWARM_STALL_US for a large one) has failed if there is another: without the layer
+ * nothing else can begin.
  */
 #include "download_internal.h"
 
@@ -11,6 +12,8 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+
+#define SMALL_LAYER 4096 /* nodes: 128 KiB */
 
 struct layering {
 	struct download *download;
@@ -72,6 +75,8 @@ answered_layer(void *arg, int code, const struct error *err, const struct digest
 		return;
 	}
 	log_debug("peer %s gave no piece layer: %s", layering->peer, err->text);
+	if (code != P2P_CANCELLED)
+		download_note_failure(download, err->text);
 	if (code != P2P_CANCELLED && is_to_blame)
 		download_source_failed(download, layering->peer);
 	end_layering(layering);
@@ -124,12 +129,19 @@ has_other_holder(const struct download *download, uint64_t now_us)
 	return false;
 }
 
+/* A large layer takes its time. */
+static uint64_t
+patience_us(const struct download *download)
+{
+	return partial_piece_count(download->partial) <= SMALL_LAYER ? SWARM_SILENT_US : SWARM_STALL_US;
+}
+
 void
 download_hurry_layer(struct download *download)
 {
 	uint64_t now_us = clock_us();
 	if (download->layer_request == NULL ||
-	    now_us - download->layer_asked_us < SWARM_STALL_US ||
+	    now_us - download->layer_asked_us < patience_us(download) ||
 	    !has_other_holder(download, now_us))
 		return;
 	/* Several ticks may pass until the end is told. */

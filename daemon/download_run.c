@@ -35,6 +35,8 @@ note_carried(struct download *download, const struct run *run)
 	uint64_t came_bytes = atomic_load(&run->came_bytes);
 	if (came_bytes == 0)
 		return;
+	if (came_bytes != run->seen_bytes)
+		download_note_bytes(download);
 	for (enum wire wire = WIRE_REST; wire < WIRE_COUNT; wire++)
 		download->carried[wire] *= DOWNLOAD_CARRIED_FADING;
 	download->carried[run->wire.wire] += (double)came_bytes;
@@ -120,6 +122,7 @@ judge_run(struct download *download, const struct run *run, int code, const stru
 	if (code == P2P_OK || code == P2P_CANCELLED || code == P2P_SHUTTING_DOWN)
 		return SWARM_DONE;
 	log_debug("peer %s broke off: %s", run->ask->peer, err->text);
+	download_note_failure(download, err->text);
 	/* A crowd here is no failure of the source, but makes another wire welcome. */
 	if (!is_to_blame || code == P2P_TOO_MANY)
 		return SWARM_DONE;
@@ -185,6 +188,8 @@ start_run(struct download *download, const struct swarm_ask *ask, const struct p
 	    swarm_ask_source(download->swarm, ask));
 	partial_sink_span(run->sink, &offset, &len, &pieces);
 	swarm_trim(download->swarm, ask, pieces, len);
+	if (download->still_ms == 0)
+		download->still_ms = clock_ms();
 	run->next = download->runs;
 	download->runs = run;
 	download->run_count++;
@@ -219,6 +224,21 @@ asks_max(const struct download *download)
 	return most < share ? most : share;
 }
 
+/* What came since the last look. */
+static void
+note_bytes(struct download *download, uint64_t now_us)
+{
+	bool is_more = false;
+	for (struct run *run = download->runs; run != NULL; run = run->next) {
+		uint64_t came_bytes = atomic_load(&run->came_bytes);
+		is_more |= came_bytes != run->seen_bytes;
+		run->seen_bytes = came_bytes;
+		swarm_came(download->swarm, run->ask, came_bytes, now_us);
+	}
+	if (is_more)
+		download_note_bytes(download);
+}
+
 void
 download_start_runs(struct download *download)
 {
@@ -226,8 +246,8 @@ download_start_runs(struct download *download)
 	const struct swarm_ask *ask = NULL;
 	uint64_t now_us = clock_us();
 	swarm_limit(download->swarm, asks_max(download));
-	for (struct run *run = download->runs; run != NULL; run = run->next)
-		swarm_came(download->swarm, run->ask, atomic_load(&run->came_bytes), now_us);
+	swarm_patient(download->swarm, download_is_limited(download->means));
+	note_bytes(download, now_us);
 	while (download->run_count < DOWNLOAD_RUNS_MAX &&
 	    (ask = swarm_next(download->swarm, now_us)) != NULL) {
 		if (download_find_peer(download, ask->peer, &peer))

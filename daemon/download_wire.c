@@ -26,6 +26,12 @@ download_wires(const struct download_means *means, const struct peer_info *peer)
 }
 
 bool
+download_is_limited(const struct download_means *means)
+{
+	return rate_is_limited(throttle_down(means->throttle));
+}
+
+bool
 download_find_peer(struct download *download, const char *peer, struct peer_info *ret)
 {
 	if (!peers_find(download->means->peers, peer, ret) || ret->state == PEER_AWAY)
@@ -54,6 +60,7 @@ download_wire_outcome(int code)
 	case P2P_NOT_FOUND:
 	case P2P_CONFLICT:
 	case P2P_BAD_RANGE:
+	case P2P_BAD_METHOD:	/* a peer of an earlier version */
 	case P2P_BAD_CONTENT:
 	case P2P_IO:
 		return WIRE_UNJUDGED;

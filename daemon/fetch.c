@@ -289,11 +289,12 @@ look_again(struct fetches *fetches)
 struct fetches *
 fetches_new(struct loop *loop, struct pool *pool, struct store *store, struct catalog *catalog,
     struct indexer *indexer, struct peers *peers, struct transport *transport,
-    struct holdings *holdings, struct events *events, struct config *config)
+    struct holdings *holdings, struct events *events, struct throttle *throttle,
+    struct config *config)
 {
 	struct fetches *fetches = mem_zero(1, sizeof(*fetches));
 	fetches->means = (struct download_means){ loop, pool, store, catalog, peers, transport,
-		config_ref(config), holdings, wire_choice_new(), 0 };
+		config_ref(config), holdings, wire_choice_new(), throttle, 0 };
 	fetches->indexer = indexer;
 	fetches->events = events;
 	fetches->next_id = 1;

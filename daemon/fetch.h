@@ -19,6 +19,7 @@
 #include "peers.h"
 #include "pool.h"
 #include "store.h"
+#include "throttle.h"
 #include "transport.h"
 
 #define FETCH_ITEMS_MAX		1000000	/* files of one fetch */
@@ -57,8 +58,8 @@ struct fetch_info {
 	int64_t started_wall_ms, ended_wall_ms;
 	char *current;			/* a file that is being fetched, or NULL */
 	const char *transport;		/* "rest", "grpc", "rest+grpc": by what bytes came lately; NULL: none did */
-	int code;			/* why it waits or failed */
-	char *text;			/* in words, or NULL */
+	int code;			/* why it waits or failed; P2P_OK: neither, */
+	char *text;			/* in words; with P2P_OK why it is not its turn; or NULL */
 	struct swarm_view *holders;	/* of `current`: all that are known of (swarm.h) */
 	size_t holder_count;
 };
@@ -68,7 +69,7 @@ struct fetches;
 
 struct fetches	*fetches_new(struct loop *loop, struct pool *pool, struct store *store, struct catalog *catalog,
 		     struct indexer *indexer, struct peers *peers, struct transport *transport,
-		     struct holdings *holdings, struct events *events, struct config *config);
+		     struct holdings *holdings, struct events *events, struct throttle *throttle, struct config *config);
 /* Takes up a fetch that the catalog remembers, before start. */
 void		 fetches_resume(struct fetches *fetches, uint64_t id, struct fetch_request *request);
 void		 fetches_start(struct fetches *fetches);

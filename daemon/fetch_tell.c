@@ -150,6 +150,18 @@ transport_of(const struct fetch *fetch)
 	return "rest+grpc";
 }
 
+/* All is well, but others are fetched first: what to say of that, or NULL. */
+static char *
+turn_text(const struct fetch *fetch)
+{
+	unsigned parallel = fetch->fetches->means.config->fetch_parallel;
+	if (fetch_is_ended(fetch) || fetch->is_cancelled || fetch->active_count != 0 ||
+	    fetch->fetches->moving_count < parallel)
+		return NULL;
+	return mem_format("waits for its turn: %u file%s at once, which is the most ([fetch] parallel)",
+	    parallel, parallel == 1 ? " is fetched" : "s are fetched");
+}
+
 static void
 fill_info(const struct fetch *fetch, struct fetch_info *ret)
 {
@@ -175,6 +187,8 @@ fill_info(const struct fetch *fetch, struct fetch_info *ret)
 	};
 	if (fetch->state == FETCH_MOVING && fetch->rate_bps != 0)
 		ret->eta_ms = (fetch->total_bytes - done_bytes) * 1000 / fetch->rate_bps;
+	if (ret->text == NULL)
+		ret->text = turn_text(fetch);
 	const struct active *active = fetch->actives;
 	if (active == NULL)
 		return;

@@ -12,7 +12,8 @@
  *
  * The end: a source that would still be at its piece when all others were done is not given it,
  * and what it is at when nothing is left to ask is given up for somebody faster.  An ask that
- * stalls is given up at any time if somebody else has the piece.  What a run brought up to then
+ * stalls is given up at any time if somebody else has the piece, and soon if not even its first
+ * byte came.  What a run brought up to then
  * stays.
  *
  * All order that looks random comes from the seed: the same seed and the same answers make the
@@ -32,6 +33,7 @@
 #define END_SLACK_US   50000   /* differences below that are not worth breaking off for */
 #define RATE_MEMORY_US 150000  /* what a rate is the mean of, about */
 #define RATE_STEP_US   20000   /* between two measurements while bytes come */
+#define SILENCES_MAX   4       /* doublings of the patience with those who send nothing */
 #define GIVEN_UP_US    1000000 /* nothing more is asked of a source that was too slow for so long */
 
 struct swarm *
@@ -52,6 +54,12 @@ swarm_limit(struct swarm *swarm, unsigned asks_max)
 {
 	assert(asks_max > 0);
 	swarm->asks_max = asks_max;
+}
+
+void
+swarm_patient(struct swarm *swarm, bool is_patient)
+{
+	swarm->is_patient = is_patient;
 }
 
 void
@@ -255,6 +263,7 @@ swarm_forgive(struct swarm *swarm, const char *peer)
 	if (source == NULL || source->lied)
 		return;
 	source->failures = 0;
+	source->silences = 0;
 	source->not_before_us = 0;
 }
 
@@ -475,7 +484,8 @@ swarm_came(struct swarm *swarm, const struct swarm_ask *given, uint64_t bytes, u
 		source->since_us = ask->asked_us + source->round_trip_us;
 	}
 	ask->came_bytes = bytes;
-	ask->moved_us = now_us;
+	ask->moved_us = source->moved_us = now_us;
+	source->silences = 0;
 	source->owed_bytes -= more;
 	source->since_bytes += more;
 	if (now_us >= source->since_us + RATE_STEP_US)
@@ -484,28 +494,86 @@ swarm_came(struct swarm *swarm, const struct swarm_ask *given, uint64_t bytes, u
 
 /* --- giving up --- */
 
-/* Another source that has all that this ask has not brought yet, and would be done with it in so
- * short a time; any time at all if it stalls. */
+/* Could this source take over what the ask has not brought yet? */
 static bool
-has_better(const struct swarm *swarm, const struct swarm_ask *ask, double within_us,
+can_take_over(const struct swarm *swarm, const struct swarm_source *other,
+	      const struct swarm_ask *ask, uint64_t now_us)
+{
+	uint64_t piece = ask->pieces.first + ask->came_bytes / swarm->piece_bytes;
+	uint64_t end = ask->pieces.first + ask->pieces.count;
+	if (other == ask->source || other->not_before_us > now_us)
+		return false;
+	while (piece < end && swarm_source_has(other, piece))
+		piece++;
+	return piece == end;
+}
+
+/* One that would be done with it in so short a time. */
+static bool
+has_faster(const struct swarm *swarm, const struct swarm_ask *ask, double within_us,
 	   uint64_t now_us)
 {
 	uint64_t whole = ask->came_bytes / swarm->piece_bytes;
 	for (size_t i = 0; i < swarm->source_count; i++) {
 		const struct swarm_source *other = &swarm->sources[i];
-		if (other == ask->source || other->not_before_us > now_us)
-			continue;
-		uint64_t piece = ask->pieces.first + whole;
-		uint64_t end = ask->pieces.first + ask->pieces.count;
-		while (piece < end && swarm_source_has(other, piece))
-			piece++;
-		if (piece == end &&
-		    (within_us == 0 ||
-		     (other->rate_bps != 0 && has_room(swarm, other) &&
-		      eta_us(other, ask->bytes - whole * swarm->piece_bytes) < within_us)))
+		if (other->rate_bps != 0 && can_take_over(swarm, other, ask, now_us) &&
+		    has_room(swarm, other) &&
+		    eta_us(other, ask->bytes - whole * swarm->piece_bytes) < within_us)
 			return true;
 	}
 	return false;
+}
+
+static bool
+is_silent(const struct swarm_ask *ask)
+{
+	return ask->came_bytes == 0 && ask->source->moved_us <= ask->asked_us;
+}
+
+/*
+ * How long nothing may come of an ask if this source could take it over.  To leave one that has not
+ * sent a byte costs next to nothing, so that is done soon.  But where all are slow to begin, asks
+ * that go from one to the next would never be answered: each time they stay longer.
+ */
+static uint64_t
+patience_us(const struct swarm *swarm, const struct swarm_ask *ask,
+	    const struct swarm_source *other)
+{
+	const struct swarm_source *source = ask->source;
+	unsigned silences = source->silences > other->silences ? source->silences : other->silences;
+	uint64_t far_us = 4 * (uint64_t)source->round_trip_us;
+	if (swarm->is_patient || !is_silent(ask))
+		return SWARM_STALL_US;
+	return (far_us > SWARM_SILENT_US ? far_us : SWARM_SILENT_US)
+	       << (silences < SILENCES_MAX ? silences : SILENCES_MAX);
+}
+
+static bool
+is_stalled(const struct swarm *swarm, const struct swarm_ask *ask, uint64_t now_us)
+{
+	/* Nobody is that impatient. */
+	if (now_us - ask->moved_us < SWARM_SILENT_US)
+		return false;
+	for (size_t i = 0; i < swarm->source_count; i++) {
+		const struct swarm_source *other = &swarm->sources[i];
+		if (can_take_over(swarm, other, ask, now_us) &&
+		    now_us - ask->moved_us >= patience_us(swarm, ask, other))
+			return true;
+	}
+	return false;
+}
+
+/* Its source is not asked for the same again at once. */
+static void
+leave(struct swarm_ask *ask, uint64_t now_us)
+{
+	struct swarm_source *source = ask->source;
+	ask->is_given_up = true;
+	if (source->not_before_us >= now_us + GIVEN_UP_US)
+		return;
+	/* Several that are left together are one silence. */
+	source->silences += is_silent(ask);
+	source->not_before_us = now_us + GIVEN_UP_US;
 }
 
 const struct swarm_ask *
@@ -514,22 +582,36 @@ swarm_give_up(struct swarm *swarm, uint64_t now_us)
 	for (struct swarm_ask *ask = swarm->asks; ask != NULL; ask = ask->next) {
 		if (ask->is_given_up)
 			continue;
-		bool is_stalled = now_us - ask->moved_us >= SWARM_STALL_US;
 		double left_us = eta_us(ask->source, 0) + (double)(now_us - ask->moved_us);
 		bool is_late = swarm->missing_count == 0 && left_us > 2 * END_SLACK_US &&
-			       has_better(swarm, ask, (left_us - END_SLACK_US) / 2, now_us);
-		if (!is_late && !(is_stalled && has_better(swarm, ask, 0, now_us)))
+			       has_faster(swarm, ask, (left_us - END_SLACK_US) / 2, now_us);
+		if (!is_late && !is_stalled(swarm, ask, now_us))
 			continue;
-		ask->is_given_up = true;
-		/* Not asked for the same again at once. */
-		if (ask->source->not_before_us < now_us + GIVEN_UP_US)
-			ask->source->not_before_us = now_us + GIVEN_UP_US;
+		leave(ask, now_us);
 		return ask;
 	}
 	return NULL;
 }
 
 /* --- the end of an ask --- */
+
+/* It does not have what it was believed to hold. */
+static void
+lacks(struct swarm *swarm, struct swarm_source *source, uint64_t now_us)
+{
+	/* Of one that was said to have all it is a failure: others may say so again. */
+	if (source->is_whole) {
+		hold_against(source, now_us, false);
+		return;
+	}
+	if (source->bits == NULL)
+		return; /* asks that end together are one */
+	/* Once may be a mistake.  One that tells so again, and again lacks it, would turn us in a circle. */
+	if (source->has_lacked)
+		hold_against(source, now_us, false);
+	source->has_lacked = true;
+	swarm_forget_held(swarm, source);
+}
 
 static void
 judge(struct swarm *swarm, struct swarm_source *source, enum swarm_end how, uint64_t now_us)
@@ -538,11 +620,7 @@ judge(struct swarm *swarm, struct swarm_source *source, enum swarm_end how, uint
 	case SWARM_DONE:
 		break;
 	case SWARM_LACKED:
-		/* Of one that was said to have all it is a failure: others may say so again. */
-		if (source->is_whole)
-			hold_against(source, now_us, false);
-		else
-			swarm_forget_held(swarm, source);
+		lacks(swarm, source, now_us);
 		break;
 	case SWARM_FAILED:
 	case SWARM_LIED:
@@ -573,6 +651,7 @@ swarm_ended(struct swarm *swarm, const struct swarm_ask *given, uint64_t verifie
 		struct swarm_run here = { ask->pieces.first, verified };
 		source->bytes += swarm_run_bytes(swarm, &here);
 		source->failures = 0;
+		source->has_lacked = false;
 	}
 	swarm_run_ends(swarm, &ask->pieces, verified);
 	judge(swarm, source, how, now_us);

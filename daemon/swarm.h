@@ -25,7 +25,9 @@
 #define SWARM_ASKS_MAX		8		/* under way at one source, unless swarm_limit() says otherwise */
 #define SWARM_ASK_US		50000		/* one ask is to take about so long, */
 #define SWARM_ASK_MAX		(4u << 20)	/* but is no larger than this, in bytes, or one piece */
-#define SWARM_STALL_US		3000000		/* an ask without a byte for so long is asked elsewhere if it can be */
+#define SWARM_STALL_US		3000000		/* an ask that brought bytes, and then none for so long, is asked elsewhere if it can be */
+#define SWARM_SILENT_US		1000000		/* the same of a source that has not sent a byte since it was asked; doubled for one to which that
+						 * happened before, on either side of the change */
 
 struct swarm;
 
@@ -49,7 +51,8 @@ struct swarm_ask {
 /* How an ask ended. */
 enum swarm_end {
 	SWARM_DONE,		/* nothing is held against the source: all came, or we broke it off */
-	SWARM_LACKED,		/* it does not have these pieces (any more): if it held a part, nothing is believed of that until it is told again; if all, it failed */
+	SWARM_LACKED,		/* it does not have these pieces (any more): if it held a part, nothing is believed of that until it is told again, and the
+				 * second time in a row it failed; if all, it failed */
 	SWARM_FAILED,		/* it could not be reached, broke, stalled: asked again after a while */
 	SWARM_LIED,		/* it sent bytes that are not those of the content */
 };
@@ -58,6 +61,8 @@ enum swarm_end {
 struct swarm	*swarm_new(uint64_t size_bytes, uint32_t piece_bytes, uint64_t seed);
 /* So many asks may be under way at one source, at most (1 or more); at first SWARM_ASKS_MAX. */
 void		 swarm_limit(struct swarm *swarm, unsigned asks_max);
+/* While bytes may wait for their turn on our side, a source that sends none is not left sooner than another. */
+void		 swarm_patient(struct swarm *swarm, bool is_patient);
 /* Asks under way are freed with it. */
 void		 swarm_free(struct swarm *swarm);
 /* The next number of those that follow from the seed. */

@@ -15,6 +15,7 @@ struct swarm_source {
 	uint64_t not_before_us;		/* backing off until then */
 	uint64_t tie;			/* random, decides between equals */
 	bool lied;
+	bool has_lacked;		/* since it last worked: pieces that it had told of */
 
 	bool is_whole;			/* holds all */
 	unsigned char *bits;		/* what it holds if not; NULL: nothing */
@@ -23,6 +24,8 @@ struct swarm_source {
 
 	unsigned asks;			/* under way */
 	uint64_t owed_bytes;		/* of them, that have not come yet */
+	uint64_t moved_us;		/* when a byte came last, of any ask */
+	unsigned silences;		/* since then: times that it was given up without one */
 	uint64_t bytes;			/* verified, ever */
 	double rate_bps;		/* bytes per second; 0: not yet known */
 	double rate_bytes, rate_us;	/* what it was measured over */
@@ -33,6 +36,7 @@ struct swarm {
 	uint64_t size_bytes, count;
 	uint32_t piece_bytes;
 	unsigned asks_max;
+	bool is_patient;
 	uint64_t random;
 
 	/* Pieces. */

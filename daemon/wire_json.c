@@ -507,6 +507,8 @@ fetch_of(const struct fetch_info *info)
 	if (info->current != NULL)
 		put_text(tree, "current", info->current);
 	put_reason(tree, info->code, info->text);
+	if (info->code == P2P_OK && info->text != NULL)
+		put_text(tree, "detail", info->text);
 	return tree;
 }
 

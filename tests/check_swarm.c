@@ -464,6 +464,34 @@ START_TEST(test_one_that_lacks_is_asked_when_it_is_told_again_what_it_holds)
 }
 END_TEST
 
+START_TEST(test_one_that_lacks_again_and_again_what_it_tells_of_backs_off)
+{
+	struct swarm *swarm = swarm_new(10 * PIECE, PIECE, 1);
+	uint64_t now_us = 0, waited_us = 0;
+	swarm_source(swarm, peer_b, 0);
+	for (int i = 0; i < 5; i++) {
+		holds_range(swarm, peer_b, 0, 10);
+		swarm_ended(swarm, next_ask(swarm, now_us), 0, SWARM_LACKED, now_us);
+		ck_assert_int_eq(swarm_is_open(swarm, peer_b, now_us), i == 0);
+		if (i == 0)
+			continue;
+		uint64_t retry_us = swarm_retry_us(swarm, now_us);
+		ck_assert_uint_gt(retry_us - now_us, waited_us);
+		waited_us = retry_us - now_us;
+		now_us = retry_us;
+	}
+	ck_assert_uint_ge(waited_us, 8 * SECOND);
+	/* What it gives makes up for it. */
+	holds_range(swarm, peer_b, 0, 10);
+	const struct swarm_ask *ask = next_ask(swarm, now_us);
+	swarm_ended(swarm, ask, ask->pieces.count, SWARM_DONE, now_us);
+	holds_range(swarm, peer_b, 0, 10);
+	swarm_ended(swarm, next_ask(swarm, now_us), 0, SWARM_LACKED, now_us);
+	ck_assert(swarm_is_open(swarm, peer_b, now_us));
+	swarm_free(swarm);
+}
+END_TEST
+
 START_TEST(test_one_that_has_all_but_lacks_something_backs_off)
 {
 	struct swarm *swarm = new_swarm(10, 1);
@@ -514,6 +542,90 @@ START_TEST(test_questions_go_to_the_nearest_and_equals_take_turns_by_seed)
 END_TEST
 
 /* --- giving up --- */
+
+/* When the ask is given up, from `now_us` on; 0: never within a minute. */
+static uint64_t
+given_up_after(struct swarm *swarm, const struct swarm_ask *ask, uint64_t now_us)
+{
+	for (uint64_t us = 0; us < 60 * SECOND; us += 10000)
+		if (swarm_give_up(swarm, now_us + us) == ask)
+			return us;
+	return 0;
+}
+
+START_TEST(test_a_source_that_sends_nothing_is_left_soon)
+{
+	struct swarm *swarm = new_swarm(1, 1);
+	const struct swarm_ask *ask = next_ask(swarm, 0);
+	swarm_source(swarm, peer_b, 1000);
+	swarm_holds_all(swarm, peer_b);
+	ck_assert_uint_eq(given_up_after(swarm, ask, 0), SWARM_SILENT_US);
+	swarm_ended(swarm, ask, 0, SWARM_DONE, SWARM_SILENT_US);
+	ck_assert(is_of(next_ask(swarm, SWARM_SILENT_US), peer_b));
+	swarm_free(swarm);
+}
+END_TEST
+
+START_TEST(test_a_far_source_and_one_that_is_held_up_by_us_have_more_time)
+{
+	for (int is_far = 0; is_far < 2; is_far++) {
+		struct swarm *swarm = new_swarm(1, 1);
+		swarm_source(swarm, peer_a, is_far ? 600000 : 1000);
+		swarm_patient(swarm, !is_far);
+		const struct swarm_ask *ask = next_ask(swarm, 0);
+		swarm_source(swarm, peer_b, 1000);
+		swarm_holds_all(swarm, peer_b);
+		ck_assert_uint_eq(given_up_after(swarm, ask, 0), is_far ? 2400000 : SWARM_STALL_US);
+		swarm_free(swarm);
+	}
+}
+END_TEST
+
+/* Two that need `begin_us` to their first byte: neither is left for the other for ever. */
+START_TEST(test_sources_that_are_slow_to_begin_are_answered_in_the_end)
+{
+	const uint64_t begin_us = 5 * SECOND;
+	struct swarm *swarm = new_swarm(1, 1);
+	swarm_source(swarm, peer_b, 1000);
+	swarm_holds_all(swarm, peer_b);
+	uint64_t now_us = 0;
+	unsigned asks = 0;
+	while (!swarm_is_complete(swarm) && now_us < 60 * SECOND) {
+		const struct swarm_ask *ask = swarm_next(swarm, now_us);
+		if (ask == NULL) {
+			now_us += 10000;
+			continue;
+		}
+		asks++;
+		uint64_t us = given_up_after(swarm, ask, now_us);
+		bool is_answered = us == 0 || us >= begin_us;
+		now_us += is_answered ? begin_us : us;
+		swarm_ended(swarm, ask, is_answered, SWARM_DONE, now_us);
+	}
+	ck_assert(swarm_is_complete(swarm));
+	ck_assert_uint_le(asks, 7);
+	swarm_free(swarm);
+}
+END_TEST
+
+/* Whose bytes come, only not of this ask yet, is not silent. */
+START_TEST(test_an_ask_that_waits_behind_another_of_its_source_is_not_left_soon)
+{
+	struct swarm *swarm = new_swarm(200, 1);
+	uint64_t now_us = serve(swarm, next_ask(swarm, 0), 0, MIB);
+	swarm_source(swarm, peer_a, 100000);
+	const struct swarm_ask *first = next_ask(swarm, now_us);
+	const struct swarm_ask *second = next_ask(swarm, now_us);
+	ck_assert(is_of(first, peer_a) && is_of(second, peer_a));
+	swarm_source(swarm, peer_b, 1000);
+	swarm_holds_all(swarm, peer_b);
+	for (uint64_t us = 0; us < 2 * SECOND; us += 100000) {
+		swarm_came(swarm, first, 1 + us / 100000, now_us + us + 1);
+		ck_assert_ptr_null(swarm_give_up(swarm, now_us + us + 2));
+	}
+	swarm_free(swarm);
+}
+END_TEST
 
 START_TEST(test_a_stalled_ask_is_given_up_once_if_somebody_else_has_it)
 {
@@ -758,6 +870,10 @@ add_asks(Suite *suite)
 	tcase_add_test(asks, test_the_farther_a_source_the_more_is_asked_of_it);
 	tcase_add_test(asks, test_all_sources_are_used_at_once);
 	tcase_add_test(asks, test_a_stalled_ask_is_given_up_once_if_somebody_else_has_it);
+	tcase_add_test(asks, test_a_source_that_sends_nothing_is_left_soon);
+	tcase_add_test(asks, test_a_far_source_and_one_that_is_held_up_by_us_have_more_time);
+	tcase_add_test(asks, test_sources_that_are_slow_to_begin_are_answered_in_the_end);
+	tcase_add_test(asks, test_an_ask_that_waits_behind_another_of_its_source_is_not_left_soon);
 	tcase_add_test(asks, test_the_slow_one_does_not_hold_up_the_end);
 	tcase_add_test(asks, test_the_slow_one_is_kept_when_nobody_else_has_it);
 	tcase_add_test_raise_signal(asks, test_ending_an_ask_twice_is_a_bug, SIGABRT);
@@ -777,6 +893,7 @@ add_sources(Suite *suite)
 	tcase_add_test(sources, test_a_liar_is_left_alone_and_not_forgiven);
 	tcase_add_test(sources, test_one_that_lacks_is_asked_when_it_is_told_again_what_it_holds);
 	tcase_add_test(sources, test_one_that_has_all_but_lacks_something_backs_off);
+	tcase_add_test(sources, test_one_that_lacks_again_and_again_what_it_tells_of_backs_off);
 	tcase_add_test(sources, test_without_sources_there_is_nothing_to_wait_for);
 	tcase_add_test(sources, test_questions_go_to_the_nearest_and_equals_take_turns_by_seed);
 	tcase_add_test(sources, test_a_view_has_what_is_known);

@@ -15,20 +15,19 @@ random_file $size "$TMP/a/share/data.bin"
 peer_start a
 peer_start b
 
-FOREIGN=0
+FOREIGN=()
 # foreign NAME MOOD...: what it is asked is in $TMP/NAME, its peer id in $id.
 foreign() {
 	local port
 	port=$(free_port)
 	python3 "$HERE/foreign_peer.py" "$port" "$(url b)" "$TMP/a/share/data.bin" data.bin "${@:2}" >"$TMP/$1" 2>&1 &
-	foreign_pid=$!
-	HELPERS+=("$foreign_pid")
-	FOREIGN=$((FOREIGN + 1))
+	FOREIGN+=("$!")
+	HELPERS+=("$!")
 	until_true 15 bash -c ": <>/dev/tcp/127.0.0.1/$port"
 	ok "$1 is known" until_true 20 is_holder "$port"
 	id=$(ctl b peers | grep "	http://127.0.0.1:$port	" | cut -f9)
 }
-is_holder() { ctl b peers | grep -q "	here	.*	http://127.0.0.1:$1	" && holders_are $((1 + FOREIGN)); }
+is_holder() { ctl b peers | grep -q "	here	.*	http://127.0.0.1:$1	" && holders_are $((1 + ${#FOREIGN[@]})); }
 holders_are() { [[ $(ctl b search --exact data.bin | cut -f3) == "$1" ]]; }
 ranges() { grep -c 'GET /v1/contents/[0-9a-f]*?.* 206' "$TMP/$1"; }
 wasted() { metric b p2pd_wasted_bytes_total; }
@@ -41,17 +40,17 @@ fetched() {
 		ok "$1: the file is fetched" timeout $((60 * FACTOR)) "$P2PCTL" -s "$TMP/b/sock" -q fetch data.bin
 		ok "$1: and is exact" cmp "$TMP/a/share/data.bin" "$TMP/b/share/data.bin"
 		ctl b -q rm data.bin
-		until_true 10 holders_are $((1 + FOREIGN))
+		until_true 10 holders_are $((1 + ${#FOREIGN[@]}))
 		[[ $(ranges "$2") == 0 ]] || break
 	done
-	ok "$1: it was asked" test "$(ranges "$2")" -gt 0
+	ok "$1: $2 was asked" test "$(ranges "$2")" -gt 0
 }
 # The next scenario finds the peer as it was: nothing is remembered of liars.
 anew() {
-	kill "$foreign_pid"
+	kill "${FOREIGN[@]}"
 	peer_stop b
 	rm -rf "$TMP/b/state"
-	FOREIGN=0
+	FOREIGN=()
 	peer_start b
 	ok "b knows the file" until_true 20 holders_are 1
 }

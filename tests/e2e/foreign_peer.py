@@ -11,8 +11,11 @@ Of ranges:
     html        answers a page, with 200
     drip        gives a byte a second, for ever
     empty       has nothing of what it claims: 404
+    busy        has no time: 503
+    mute        takes the question, and says nothing
 
-Of the leaves of a piece (true ones, if none of these):
+Of the layer, and the leaves of a piece (true ones, if none of these):
+    layerless   has no time for the layer: 503
     older       does not know that question, nor the one what it holds
     misproving  answers leaves of another piece
 
@@ -143,6 +146,10 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(int(query.get("wait", 0)) / 1000)
         self.answer(200, json.dumps(held(since)).encode())
 
+    def refuse(self):
+        self.answer(503, json.dumps({"status": 503, "title": "busy", "slug": "too-many",
+                                     "detail": "come back later"}).encode(), "application/problem+json")
+
     def answer_range(self):
         first, last = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"]).groups())
         body = bytearray(content[first:last + 1])
@@ -150,6 +157,12 @@ class Handler(BaseHTTPRequestHandler):
         if "empty" in moods:
             self.answer(404)
             return
+        if "busy" in moods:
+            self.refuse()
+            return
+        if "mute" in moods:
+            print("muted", self.path, file=sys.stderr)
+            time.sleep(3600)
         if "lying" in moods:
             body[len(body) // (4 if "halting" in moods else 2)] ^= 1
         if "short" in moods:
@@ -192,6 +205,9 @@ class Handler(BaseHTTPRequestHandler):
                 "changes": [CHANGE] if since == 0 else []}).encode())
         elif self.path.startswith(f"/v1/contents/{ROOT}/layer"):
             piece = int(query["piece"])
+            if "layerless" in moods:
+                self.refuse()
+                return
             if piece == LEAF and "older" in moods:
                 self.answer(400)
                 return
