@@ -12,9 +12,7 @@
  *
  * The end: a source that would still be at its piece when all others were done is not given it,
  * and what it is at when nothing is left to ask is given up for somebody faster.  An ask that
- * stalls is given up at any time if somebody else has the piece, and soon if not even its first
- * byte came.  What a run brought up to then
- * stays.
+ * stalls is given up at any time if somebody else has the piece (swarm_leave.c).
  *
  * All order that looks random comes from the seed: the same seed and the same answers make the
  * same run.
@@ -28,13 +26,10 @@
 
 #include "mem.h"
 
-#define SPARE_US       10000   /* the next ask is made so long before the last one has come */
-#define SLOW_US        250000  /* a source that takes longer for one piece gets one at a time */
-#define END_SLACK_US   50000   /* differences below that are not worth breaking off for */
-#define RATE_MEMORY_US 150000  /* what a rate is the mean of, about */
-#define RATE_STEP_US   20000   /* between two measurements while bytes come */
-#define SILENCES_MAX   4       /* doublings of the patience with those who send nothing */
-#define GIVEN_UP_US    1000000 /* nothing more is asked of a source that was too slow for so long */
+#define SPARE_US       10000  /* the next ask is made so long before the last one has come */
+#define SLOW_US        250000 /* a source that takes longer for one piece gets one at a time */
+#define RATE_MEMORY_US 150000 /* what a rate is the mean of, about */
+#define RATE_STEP_US   20000  /* between two measurements while bytes come */
 
 struct swarm *
 swarm_new(uint64_t size_bytes, uint32_t piece_bytes, uint64_t seed)
@@ -319,8 +314,8 @@ measure(struct swarm_source *source, uint64_t now_us)
 
 /* How long this many bytes more would take there, by all that is known.  A source that nothing is
  * known of may be the fastest. */
-static double
-eta_us(const struct swarm_source *source, uint64_t bytes)
+double
+swarm_eta_us(const struct swarm_source *source, uint64_t bytes)
 {
 	double rate_us = source->rate_bps != 0
 			     ? (double)(source->owed_bytes + bytes) * 1e6 / source->rate_bps
@@ -343,8 +338,8 @@ ask_bytes(const struct swarm_source *source)
  * are all that there may be.  So no more is owed than half of them could bring; the next then
  * begin one by one, as bytes come.
  */
-static bool
-has_room(const struct swarm *swarm, const struct swarm_source *source)
+bool
+swarm_has_room(const struct swarm *swarm, const struct swarm_source *source)
 {
 	if (source->asks == 0)
 		return true;
@@ -377,7 +372,7 @@ holds_up(const struct swarm *swarm, const struct swarm_source *source, const str
 		rest_bytes += other->owed_bytes;
 		if (!swarm_source_has(other, run->first) || other->rate_bps == 0)
 			continue;
-		double us = eta_us(other, run_bytes);
+		double us = swarm_eta_us(other, run_bytes);
 		if (others_bps == 0 || us < others_us)
 			others_us = us;
 		others_bps += other->rate_bps;
@@ -387,7 +382,7 @@ holds_up(const struct swarm *swarm, const struct swarm_source *source, const str
 	double rest_us = (double)rest_bytes * 1e6 / others_bps;
 	if (others_us < rest_us)
 		others_us = rest_us;
-	return eta_us(source, run_bytes) > 2 * others_us + END_SLACK_US;
+	return swarm_eta_us(source, run_bytes) > 2 * others_us + SWARM_END_SLACK_US;
 }
 
 static const struct swarm_ask *
@@ -421,9 +416,9 @@ soonest(struct swarm *swarm, const bool *is_tried, uint64_t now_us)
 	for (size_t i = 0; i < swarm->source_count; i++) {
 		struct swarm_source *source = &swarm->sources[i];
 		if (is_tried[i] || source->not_before_us > now_us ||
-		    swarm_wanted(swarm, source) == 0 || !has_room(swarm, source))
+		    swarm_wanted(swarm, source) == 0 || !swarm_has_room(swarm, source))
 			continue;
-		double us = eta_us(source, swarm->piece_bytes);
+		double us = swarm_eta_us(source, swarm->piece_bytes);
 		if (best != NULL && (us > best_us || (us == best_us && source->tie > best->tie)))
 			continue;
 		best = source;
@@ -490,107 +485,6 @@ swarm_came(struct swarm *swarm, const struct swarm_ask *given, uint64_t bytes, u
 	source->since_bytes += more;
 	if (now_us >= source->since_us + RATE_STEP_US)
 		measure(source, now_us);
-}
-
-/* --- giving up --- */
-
-/* Could this source take over what the ask has not brought yet? */
-static bool
-can_take_over(const struct swarm *swarm, const struct swarm_source *other,
-	      const struct swarm_ask *ask, uint64_t now_us)
-{
-	uint64_t piece = ask->pieces.first + ask->came_bytes / swarm->piece_bytes;
-	uint64_t end = ask->pieces.first + ask->pieces.count;
-	if (other == ask->source || other->not_before_us > now_us)
-		return false;
-	while (piece < end && swarm_source_has(other, piece))
-		piece++;
-	return piece == end;
-}
-
-/* One that would be done with it in so short a time. */
-static bool
-has_faster(const struct swarm *swarm, const struct swarm_ask *ask, double within_us,
-	   uint64_t now_us)
-{
-	uint64_t whole = ask->came_bytes / swarm->piece_bytes;
-	for (size_t i = 0; i < swarm->source_count; i++) {
-		const struct swarm_source *other = &swarm->sources[i];
-		if (other->rate_bps != 0 && can_take_over(swarm, other, ask, now_us) &&
-		    has_room(swarm, other) &&
-		    eta_us(other, ask->bytes - whole * swarm->piece_bytes) < within_us)
-			return true;
-	}
-	return false;
-}
-
-static bool
-is_silent(const struct swarm_ask *ask)
-{
-	return ask->came_bytes == 0 && ask->source->moved_us <= ask->asked_us;
-}
-
-/*
- * How long nothing may come of an ask if this source could take it over.  To leave one that has not
- * sent a byte costs next to nothing, so that is done soon.  But where all are slow to begin, asks
- * that go from one to the next would never be answered: each time they stay longer.
- */
-static uint64_t
-patience_us(const struct swarm *swarm, const struct swarm_ask *ask,
-	    const struct swarm_source *other)
-{
-	const struct swarm_source *source = ask->source;
-	unsigned silences = source->silences > other->silences ? source->silences : other->silences;
-	uint64_t far_us = 4 * (uint64_t)source->round_trip_us;
-	if (swarm->is_patient || !is_silent(ask))
-		return SWARM_STALL_US;
-	return (far_us > SWARM_SILENT_US ? far_us : SWARM_SILENT_US)
-	       << (silences < SILENCES_MAX ? silences : SILENCES_MAX);
-}
-
-static bool
-is_stalled(const struct swarm *swarm, const struct swarm_ask *ask, uint64_t now_us)
-{
-	/* Nobody is that impatient. */
-	if (now_us - ask->moved_us < SWARM_SILENT_US)
-		return false;
-	for (size_t i = 0; i < swarm->source_count; i++) {
-		const struct swarm_source *other = &swarm->sources[i];
-		if (can_take_over(swarm, other, ask, now_us) &&
-		    now_us - ask->moved_us >= patience_us(swarm, ask, other))
-			return true;
-	}
-	return false;
-}
-
-/* Its source is not asked for the same again at once. */
-static void
-leave(struct swarm_ask *ask, uint64_t now_us)
-{
-	struct swarm_source *source = ask->source;
-	ask->is_given_up = true;
-	if (source->not_before_us >= now_us + GIVEN_UP_US)
-		return;
-	/* Several that are left together are one silence. */
-	source->silences += is_silent(ask);
-	source->not_before_us = now_us + GIVEN_UP_US;
-}
-
-const struct swarm_ask *
-swarm_give_up(struct swarm *swarm, uint64_t now_us)
-{
-	for (struct swarm_ask *ask = swarm->asks; ask != NULL; ask = ask->next) {
-		if (ask->is_given_up)
-			continue;
-		double left_us = eta_us(ask->source, 0) + (double)(now_us - ask->moved_us);
-		bool is_late = swarm->missing_count == 0 && left_us > 2 * END_SLACK_US &&
-			       has_faster(swarm, ask, (left_us - END_SLACK_US) / 2, now_us);
-		if (!is_late && !is_stalled(swarm, ask, now_us))
-			continue;
-		leave(ask, now_us);
-		return ask;
-	}
-	return NULL;
 }
 
 /* --- the end of an ask --- */

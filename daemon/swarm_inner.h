@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * swarm_inner.h - what swarm.c (sources and asks) and swarm_pieces.c (pieces) share.  For them
- * alone.
+ * swarm_inner.h - what swarm.c (sources and asks), swarm_leave.c (asks that are left) and
+ * swarm_pieces.c (pieces) share.  For them alone.
  */
 #ifndef P2PD_SWARM_INNER_H
 #define P2PD_SWARM_INNER_H
 
 #include "swarm.h"
+
+#define SWARM_END_SLACK_US 50000 /* differences in time below that are not worth breaking off for */
 
 struct swarm_source {
 	char peer[PEER_ID_SIZE];
@@ -78,6 +80,11 @@ swarm_source_has(const struct swarm_source *source, uint64_t piece)
 {
 	return source->is_whole || (source->bits != NULL && swarm_bit(source->bits, piece));
 }
+
+/* How long this many bytes more would take there, by all that is known.  A source that nothing is known of may be the fastest. */
+double		 swarm_eta_us(const struct swarm_source *source, uint64_t bytes);
+/* True if it deserves one more ask. */
+bool		 swarm_has_room(const struct swarm *swarm, const struct swarm_source *source);
 
 /* --- swarm_pieces.c --- */
 
