@@ -97,6 +97,17 @@ int		 catalog_find_root(struct catalog *catalog, const char *hex_prefix, uint32_
 int		 catalog_holders(struct catalog *catalog, const struct content_id *content,
 		     void (*fn)(void *arg, const char *peer), void *arg);
 
+/* Many questions at once, in one consistent view of what is known: each costs less than alone.  Not to be kept for long. */
+struct catalog_view;
+struct catalog_view *catalog_view_new(struct catalog *catalog);	/* NULL: it cannot be read now */
+void		 catalog_view_free(struct catalog_view *view);
+/* As catalog_find_local(), catalog_find_content() and catalog_holders(). */
+int		 catalog_view_find_local(struct catalog_view *view, const char *name, struct catalog_local *ret);
+int		 catalog_view_find_content(struct catalog_view *view, const struct content_id *content,
+		     char *ret_name, struct catalog_local *ret);
+int		 catalog_view_holders(struct catalog_view *view, const struct content_id *content,
+		     void (*fn)(void *arg, const char *peer), void *arg);
+
 /* A page of the changes of `peer` (ours or another's) after (epoch, since); limit 1 to CHANGE_PAGE_MAX.
  * Gives the page.  P2P_NOT_FOUND for a peer that we know nothing of. */
 int		 catalog_changes(struct catalog *catalog, const char *peer, uint64_t epoch, uint64_t since,

@@ -113,6 +113,10 @@ bool db_col_is_null(struct db *db, enum sql sql, int column);
 void db_col_digest(struct db *db, enum sql sql, int column, struct digest *ret);
 const void *db_col_blob(struct db *db, enum sql sql, int column, size_t *ret_len);
 
+/* Of catalog_search.c: catalog_holders() on a connection at hand. */
+int db_holders(struct db *db, const struct content_id *content,
+	       void (*fn)(void *arg, const char *peer), void *arg);
+
 /* --- batches --- */
 
 enum op_kind {

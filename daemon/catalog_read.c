@@ -43,18 +43,39 @@ found_code(int found)
 	return found > 0 ? P2P_OK : found == 0 ? P2P_NOT_FOUND : found;
 }
 
+static int
+find_local(struct db *db, const char *name, struct catalog_local *ret)
+{
+	int found = db_start(db, SQL_LOCAL_GET, db_text(name));
+	if (found > 0) {
+		read_local(db, SQL_LOCAL_GET, ret);
+		db_end(db, SQL_LOCAL_GET);
+	}
+	return found_code(found);
+}
+
 int
 catalog_find_local(struct catalog *catalog, const char *name, struct catalog_local *ret)
 {
 	struct db *db = reader_take(catalog);
 	if (db == NULL)
 		return P2P_IO;
-	int found = db_start(db, SQL_LOCAL_GET, db_text(name));
-	if (found > 0) {
-		read_local(db, SQL_LOCAL_GET, ret);
-		db_end(db, SQL_LOCAL_GET);
-	}
+	int code = find_local(db, name, ret);
 	reader_give(catalog, db);
+	return code;
+}
+
+static int
+find_content(struct db *db, const struct content_id *content, char *ret_name,
+	     struct catalog_local *ret)
+{
+	int found = db_start(db, SQL_LOCAL_OF_CONTENT, db_digest(&content->root),
+			     db_int(content->size_bytes));
+	if (found > 0) {
+		snprintf(ret_name, NAME_SIZE, "%s", db_col_text(db, SQL_LOCAL_OF_CONTENT, 0));
+		read_local(db, SQL_LOCAL_OF_CONTENT, ret);
+		db_end(db, SQL_LOCAL_OF_CONTENT);
+	}
 	return found_code(found);
 }
 
@@ -65,15 +86,9 @@ catalog_find_content(struct catalog *catalog, const struct content_id *content, 
 	struct db *db = reader_take(catalog);
 	if (db == NULL)
 		return P2P_IO;
-	int found = db_start(db, SQL_LOCAL_OF_CONTENT, db_digest(&content->root),
-			     db_int(content->size_bytes));
-	if (found > 0) {
-		snprintf(ret_name, NAME_SIZE, "%s", db_col_text(db, SQL_LOCAL_OF_CONTENT, 0));
-		read_local(db, SQL_LOCAL_OF_CONTENT, ret);
-		db_end(db, SQL_LOCAL_OF_CONTENT);
-	}
+	int code = find_content(db, content, ret_name, ret);
 	reader_give(catalog, db);
-	return found_code(found);
+	return code;
 }
 
 /* The stored layer, which must have `count` nodes. */
@@ -122,6 +137,58 @@ catalog_layer(struct catalog *catalog, const struct content_id *content, struct 
 		*ret_count = count;
 	}
 	return code;
+}
+
+/* --- many questions at once --- */
+
+struct catalog_view {
+	struct catalog *catalog;
+	struct db *db; /* inside of a transaction: it is begun once, which is most of what a question costs */
+};
+
+struct catalog_view *
+catalog_view_new(struct catalog *catalog)
+{
+	struct db *db = reader_take(catalog);
+	if (db == NULL)
+		return NULL;
+	if (db_run_plain(db, SQL_READ_BEGIN) != P2P_OK) {
+		reader_give(catalog, db);
+		return NULL;
+	}
+	struct catalog_view *view = mem_alloc(sizeof(*view));
+	*view = (struct catalog_view){ catalog, db };
+	return view;
+}
+
+void
+catalog_view_free(struct catalog_view *view)
+{
+	if (view == NULL)
+		return;
+	db_run_plain(view->db, SQL_COMMIT);
+	reader_give(view->catalog, view->db);
+	free(view);
+}
+
+int
+catalog_view_find_local(struct catalog_view *view, const char *name, struct catalog_local *ret)
+{
+	return find_local(view->db, name, ret);
+}
+
+int
+catalog_view_find_content(struct catalog_view *view, const struct content_id *content,
+			  char *ret_name, struct catalog_local *ret)
+{
+	return find_content(view->db, content, ret_name, ret);
+}
+
+int
+catalog_view_holders(struct catalog_view *view, const struct content_id *content,
+		     void (*fn)(void *arg, const char *peer), void *arg)
+{
+	return db_holders(view->db, content, fn, arg);
 }
 
 /* --- changes --- */

@@ -451,12 +451,9 @@ catalog_find_root(struct catalog *catalog, const char *hex_prefix, uint32_t limi
 /* Steps from holder to holder in the index: a peer that has the content under a million names costs
  * no more than one that has it once. */
 int
-catalog_holders(struct catalog *catalog, const struct content_id *content,
-		void (*fn)(void *arg, const char *peer), void *arg)
+db_holders(struct db *db, const struct content_id *content,
+	   void (*fn)(void *arg, const char *peer), void *arg)
 {
-	struct db *db = reader_take(catalog);
-	if (db == NULL)
-		return P2P_IO;
 	uint64_t after = SELF_NO;
 	int found;
 	while ((found = db_start(db, SQL_ENTRY_HOLDER, db_digest(&content->root),
@@ -465,6 +462,17 @@ catalog_holders(struct catalog *catalog, const struct content_id *content,
 		fn(arg, db_col_text(db, SQL_ENTRY_HOLDER, 1));
 		db_end(db, SQL_ENTRY_HOLDER);
 	}
-	reader_give(catalog, db);
 	return found;
+}
+
+int
+catalog_holders(struct catalog *catalog, const struct content_id *content,
+		void (*fn)(void *arg, const char *peer), void *arg)
+{
+	struct db *db = reader_take(catalog);
+	if (db == NULL)
+		return P2P_IO;
+	int code = db_holders(db, content, fn, arg);
+	reader_give(catalog, db);
+	return code;
 }

@@ -6,7 +6,7 @@
  * commit that enters the file.  After a restart fetches_resume() takes up the rest.  The last FETCH_ENDED_KEPT that
  * ended are still listed.
  *
- * fetch_order.c decides which file is brought next, fetch_item.c brings one, fetch_stream.c streams one through,
+ * fetch_order.c decides which file is brought next, fetch_item.c brings one, fetch_batch.c many small ones, fetch_stream.c streams one through,
  * fetch_tell.c tells how far they are; this file knows nothing of pieces.
  */
 #include "fetch_internal.h"
@@ -41,6 +41,8 @@ free_fetch(struct fetch *fetch)
 		free(fetch->items[i].name);
 	free(fetch->items);
 	free(fetch->item_states);
+	free(fetch->item_tries);
+	free(fetch->again);
 	free(fetch->what);
 	free(fetch);
 }
@@ -136,6 +138,7 @@ add_fetch(struct fetches *fetches, uint64_t id, struct fetch_request *request)
 	fetch->count = request->count;
 	fetch->items = request->items;
 	fetch->item_states = mem_zero(request->count, 1);
+	fetch->item_tries = mem_zero(request->count, 1);
 	fetch->queued_count = request->count;
 	for (size_t i = 0; i < fetch->count; i++)
 		fetch->total_bytes += fetch->items[i].content.size_bytes;
@@ -371,5 +374,6 @@ fetches_free(struct fetches *fetches)
 	loop_timer_free(fetches->retry);
 	config_unref(fetches->means.config);
 	wire_choice_free(fetches->means.wires);
+	fetch_batches_fini(fetches);
 	free(fetches);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fetch_internal.h - what fetch.c (the jobs), fetch_item.c (one file of a job) and fetch_stream.c share.  Mind's thread.
+ * fetch_internal.h - what fetch.c (the jobs), fetch_order.c, fetch_item.c (one file of a job), fetch_batch*.c (many) and fetch_stream.c
+ * share.  Mind's thread.
  */
 #ifndef P2PD_FETCH_INTERNAL_H
 #define P2PD_FETCH_INTERNAL_H
@@ -10,12 +11,26 @@
 
 #define FETCH_PROGRESS_MS	250	/* between two progress events of a fetch */
 
-enum item_state { ITEM_QUEUED, ITEM_ACTIVE, ITEM_DONE, ITEM_FAILED };
+#define FETCH_BATCHES_MAX	4		/* batches under way, of all fetches: each is held in memory until it is on the disk */
+#define FETCH_BATCH_FILES	256		/* of one batch: as many as a commit tells one by one (CATALOG_TOLD_MAX) */
+#define FETCH_BATCH_BYTES	(4u << 20)	/* of one batch */
+#define FETCH_BATCH_TRIES	2		/* batches that may fail to bring a file before it is brought alone */
 
-/* One file that is being brought here. */
+enum item_state {
+	ITEM_QUEUED,
+	ITEM_PUT_OFF,	/* queued, but not for this pass */
+	ITEM_ACTIVE,
+	ITEM_DONE,
+	ITEM_FAILED,
+};
+
+struct fetch_batch;
+
+/* One file that is being brought here, or many small ones together. */
 struct active {
 	struct fetch *fetch;
-	size_t index;			/* of the item in its fetch */
+	size_t index;			/* of the item in its fetch; of a batch the first one's */
+	struct fetch_batch *batch;	/* or NULL */
 	struct active *next;		/* of the same fetch */
 	struct download *download;	/* NULL before and after */
 	struct holding *holding;	/* by which it is served between the download and its entry in the catalog, or NULL */
@@ -36,8 +51,11 @@ struct fetch {
 	size_t count;
 	struct fetch_item *items;
 	unsigned char *item_states;	/* enum item_state */
-	size_t cursor;			/* items below were looked at by the scheduler */
-	size_t queued_count;
+	unsigned char *item_tries;	/* batches that did not bring it */
+	size_t cursor;			/* items below were begun, or put off, */
+	size_t *again;			/* but these are to be looked at once more, the last one first; some may be active by now */
+	size_t again_count, again_room;
+	size_t queued_count;		/* those that are put off included */
 	struct error put_off;		/* why files were passed over in this pass, or P2P_OK */
 	bool is_resting;		/* nothing is begun until retry_at_ms */
 	uint64_t retry_at_ms;		/* when the next pass begins (clock_ms); 0: not yet known */
@@ -67,6 +85,8 @@ struct fetches {
 	uint64_t next_id, ended_count;
 	unsigned moving_count;		/* actives that are not waiting */
 	unsigned active_count;		/* actives, of all fetches */
+	unsigned batch_count;		/* batches among them */
+	struct fetch_shunned *shunned;	/* peers that are asked for no batch for a while (fetch_batch.c) */
 	unsigned stream_count;
 	struct fetch_stream *streams;
 	struct loop_timer *progress;	/* while something moves */
@@ -83,6 +103,69 @@ void	fetch_item_start(struct fetch *fetch, size_t index);
 /* Ends it soon; what is verified stays on the disk unless the fetch is cancelled. */
 void	fetch_item_stop(struct active *active);
 
+/* What stands under the item's name here.  *ret_is_present: its very content; an answer that is not P2P_OK: why it cannot be brought.
+ * `view` may be NULL.  On the pool. */
+int	fetch_look_at_name(const struct download_means *means, struct catalog_view *view, const struct fetch_item *item,
+	    bool replace, const atomic_bool *is_stopping, bool *ret_is_present, struct error *err);
+
+/* --- fetch_batch.c --- */
+
+/* Begins to bring these items here, by as few requests and waits for the disk as can be; ends by fetch_active_ended().  Copies the
+ * indices: 2 to FETCH_BATCH_FILES of items that may stand in a batch, FETCH_BATCH_BYTES in all. */
+void	fetch_batch_start(struct fetch *fetch, const size_t *indices, size_t count);
+/* It is stopped: breaks off what it waits for. */
+void	fetch_batch_stop(struct active *active);
+/* Verified bytes of it. */
+uint64_t fetch_batch_bytes(const struct active *active);
+/* Whom it asks now; NULL: nobody. */
+const char *fetch_batch_source(const struct active *active);
+void	fetch_batches_fini(struct fetches *fetches);
+
+/* --- fetch_batch_work.c --- */
+
+/* What is known of one item of a batch. */
+enum batch_step {
+	BATCH_WANTED,	/* it is to be asked for */
+	BATCH_BROUGHT,	/* its bytes are in data, verified */
+	BATCH_AGAIN,	/* this batch does not bring it */
+	BATCH_OVER,	/* error.code: P2P_OK, it is here; or why it failed */
+};
+struct batch_item {
+	size_t index;			/* in its fetch */
+	const struct fetch_item *file;
+	unsigned char *data;		/* room for its bytes */
+	enum batch_step step;
+	bool is_alone;			/* of one that is again: another batch would not do */
+	uint64_t holders;		/* bits of fetch_batch.holders */
+	struct error error;
+};
+
+struct fetch_batch {
+	struct active *active;
+	uint64_t reserve_bytes;		/* that must stay free on the disk */
+	size_t count;
+	struct batch_item *items;
+	unsigned char *data;
+	/* Peers that the catalog names for some of them. */
+	size_t holder_count;
+	char holders[SWARM_SOURCES_MAX][PEER_ID_SIZE];
+	/* What is asked for, of whom. */
+	struct batch ask;
+	struct batch_item **asked;	/* beside ask.contents */
+	char peer[PEER_ID_SIZE];	/* "": nobody */
+	struct wire_run wire;
+	struct transport_request *request;	/* under way, or NULL */
+	bool has_lied;			/* written by a hand, read after the end */
+	atomic_uint_least64_t came_bytes;	/* verified */
+	struct catalog_batch *entries;	/* of what was put into the share */
+};
+
+/* Jobs on the pool: what is here, and who has the rest; and from bytes in memory to files. */
+void	fetch_batch_look(void *batch);
+void	fetch_batch_keep(void *batch);
+/* Are these the item's bytes?  Any thread. */
+bool	fetch_batch_verify(const struct batch_item *item);
+
 /* --- fetch.c --- */
 
 /* After anything ended: ends the fetch if it is over; answers whether it was, and it may be gone then. */
@@ -95,6 +178,13 @@ void	fetches_maybe_stopped(struct fetches *fetches);
 /* An item is over: P2P_OK, P2P_CANCELLED (it was stopped), or why not; after transient trouble (P2P_NO_HOLDER among it) it is tried again
  * later.  The active is gone afterwards. */
 void	fetch_item_ended(struct active *active, int code, const char *text);
+/* The same in two steps, for who brings several: first each item, with an active that goes on; then the active. */
+void	fetch_item_over(struct fetch *fetch, size_t index, int code, const char *text);
+void	fetch_active_ended(struct active *active);
+/* An item of a batch is to be looked at once more, soon; alone: not in a batch. */
+void	fetch_item_again(struct fetch *fetch, size_t index, bool alone);
+/* A new active, which counts from now on. */
+struct active *fetch_active_new(struct fetch *fetch, size_t index);
 /* Trouble that passes: an item that met it is tried again. */
 bool	fetch_is_transient(int code);
 /* It waits (code), or moves again (P2P_OK). */

@@ -348,31 +348,31 @@ start_download(struct active *active)
 
 /* What stands under the name.  The disk decides, for the catalog follows it at a distance; but where both agree the
  * catalog spares reading the file. */
-static void
-look_at_name(struct job *job)
+int
+fetch_look_at_name(const struct download_means *means, struct catalog_view *view,
+    const struct fetch_item *item, bool replace, const atomic_bool *is_stopping,
+    bool *ret_is_present, struct error *err)
 {
-	const struct active *active = job->active;
-	const struct fetch_item *item = item_of(active);
-	const struct download_means *means = means_of(active);
 	struct catalog_local local;
 	struct store_reader *reader;
+	int found = view != NULL ? catalog_view_find_local(view, item->name, &local)
+				 : catalog_find_local(means->catalog, item->name, &local);
 	int code;
-	if (catalog_find_local(means->catalog, item->name, &local) == P2P_OK &&
+	if (found == P2P_OK &&
 	    store_open(means->store, item->name, &local.content, &local.sig, &reader, NULL) ==
 		P2P_OK) {
 		code = content_equal(&local.content, &item->content) ? P2P_OK : P2P_EXISTS;
 		store_reader_unref(reader);
 	} else {
-		code = store_match(means->store, item->name, &item->content, &active->is_stopping,
-		    NULL);
+		code = store_match(means->store, item->name, &item->content, is_stopping, NULL);
 	}
-	job->is_present = code == P2P_OK;
-	if (code == P2P_EXISTS && !active->fetch->replace)
-		job->code = error_set(&job->error, P2P_EXISTS,
-		    "another content stands under \"%s\" here", item->name);
-	else if (code == P2P_IO || code == P2P_NO_SPACE)
-		job->code = error_set(&job->error, code, "what stands under \"%s\" cannot be read",
+	*ret_is_present = code == P2P_OK;
+	if (code == P2P_EXISTS && !replace)
+		return error_set(err, P2P_EXISTS, "another content stands under \"%s\" here",
 		    item->name);
+	if (code == P2P_IO || code == P2P_NO_SPACE)
+		return error_set(err, code, "what stands under \"%s\" cannot be read", item->name);
+	return P2P_OK;
 }
 
 static void
@@ -405,7 +405,9 @@ work_look(void *arg)
 		job->code = error_set(&job->error, P2P_BAD_CONTENT,
 		    "\"%s\": no file can have this content id", item_of(job->active)->name);
 	else
-		look_at_name(job);
+		job->code = fetch_look_at_name(means, NULL, item_of(job->active),
+		    job->active->fetch->replace, &job->active->is_stopping, &job->is_present,
+		    &job->error);
 	if (job->is_present)
 		drop_partial(means->store, content);
 	if (job->is_present || job->code != P2P_OK)
@@ -449,11 +451,7 @@ done_look(void *arg)
 void
 fetch_item_start(struct fetch *fetch, size_t index)
 {
-	struct active *active = mem_zero(1, sizeof(*active));
-	active->fetch = fetch;
-	active->index = index;
-	active->next = fetch->actives;
-	fetch->actives = active;
+	struct active *active = fetch_active_new(fetch, index);
 	if (fetch->is_foreign) {
 		start_download(active);
 		return;
@@ -466,6 +464,8 @@ void
 fetch_item_stop(struct active *active)
 {
 	active->is_stopping = true;
+	if (active->batch != NULL)
+		fetch_batch_stop(active);
 	if (active->download != NULL)
 		download_stop(active->download);
 }

@@ -7,6 +7,9 @@
  * once in all, taken from the fetches in turn, and a fetch has no more than that begun.  A file that waits keeps its place but
  * does not count as moving, so that it holds up no other fetch's.
  *
+ * Small files go many to a batch (fetch_batch.c), which counts as one.  What a batch does not bring is looked at once more
+ * before the rest, and after FETCH_BATCH_TRIES brought alone.
+ *
  * A file that cannot be had now (its holders are away) is put off as long as others of its fetch are queued, so that a few that
  * nobody has do not hold up thousands that somebody has.  When the cursor has passed the last file, those that were put off are
  * tried again after a while, which doubles while nothing comes of it, or when a peer comes.  Trouble of our own (a full disk, a
@@ -24,6 +27,7 @@
 
 #define RETRY_MS	5000	/* until files that were put off are tried again; doubles */
 #define RETRY_DOUBLINGS	4
+#define LOOK_AHEAD	4096	/* files behind the next one among which others for its batch are looked for */
 #define PEER_RETRY_MS	1000	/* the same, after a peer came: peers may come and go often */
 
 /* --- states --- */
@@ -78,13 +82,29 @@ put_off(struct fetch *fetch, int code, const char *text)
 		fetch->is_resting = true;
 }
 
+/* The next file that is queued; false: there is none now, for what is queued was put off. */
+static bool
+find_next(struct fetch *fetch, size_t *ret_index)
+{
+	while (fetch->again_count > 0 &&
+	    fetch->item_states[fetch->again[fetch->again_count - 1]] != ITEM_QUEUED)
+		fetch->again_count--;
+	while (fetch->cursor < fetch->count && fetch->item_states[fetch->cursor] != ITEM_QUEUED)
+		fetch->cursor++;
+	if (fetch->again_count == 0 && fetch->cursor == fetch->count)
+		return false;
+	*ret_index = fetch->again_count > 0 ? fetch->again[fetch->again_count - 1] : fetch->cursor;
+	return true;
+}
+
 /* If nothing more can be begun now: when again?  And if nothing is under way either, the fetch waits. */
 static void
 settle_put_off(struct fetch *fetch)
 {
+	size_t next;
 	if (fetch->put_off.code == P2P_OK || fetch->queued_count == 0 || fetch->is_cancelled ||
 	    fetch->fetches->is_stopping ||
-	    (!fetch->is_resting && fetch->cursor < fetch->count))
+	    (!fetch->is_resting && find_next(fetch, &next)))
 		return;
 	if (fetch->retry_at_ms == 0) {
 		unsigned doublings = fetch->is_resting ? 0 : fetch->vain_passes;
@@ -100,7 +120,11 @@ static void
 begin_pass(struct fetch *fetch)
 {
 	fetch->retry_at_ms = 0;
-	fetch->cursor = 0;
+	fetch->cursor = fetch->again_count = 0;
+	memset(fetch->item_tries, 0, fetch->count);
+	for (size_t i = 0; i < fetch->count; i++)
+		if (fetch->item_states[i] == ITEM_PUT_OFF)
+			fetch->item_states[i] = ITEM_QUEUED;
 	fetch->is_resting = false;
 	fetch->put_off.code = P2P_OK;
 	if (fetch->vain_passes < RETRY_DOUBLINGS)
@@ -164,11 +188,8 @@ item_failed(struct fetch *fetch, size_t index, int code, const char *text)
 }
 
 void
-fetch_item_ended(struct active *active, int code, const char *text)
+fetch_item_over(struct fetch *fetch, size_t index, int code, const char *text)
 {
-	struct fetch *fetch = active->fetch;
-	struct fetches *fetches = fetch->fetches;
-	size_t index = active->index;
 	if (code == P2P_OK) {
 		fetch->item_states[index] = ITEM_DONE;
 		fetch->done_bytes += fetch->items[index].content.size_bytes;
@@ -176,19 +197,47 @@ fetch_item_ended(struct active *active, int code, const char *text)
 		fetch->vain_passes = 0;
 		set_moving(fetch);
 	} else if (code == P2P_CANCELLED || fetch_is_transient(code)) {
-		fetch->item_states[index] = ITEM_QUEUED;
+		fetch->item_states[index] = code == P2P_CANCELLED ? ITEM_QUEUED : ITEM_PUT_OFF;
 		fetch->queued_count++;
 	} else {
 		item_failed(fetch, index, code, text);
 	}
-	remove_active(active);
 	if (fetch_is_transient(code))
 		put_off(fetch, code, text);
+}
+
+void
+fetch_item_again(struct fetch *fetch, size_t index, bool alone)
+{
+	fetch->item_states[index] = ITEM_QUEUED;
+	fetch->queued_count++;
+	fetch->item_tries[index] =
+	    alone ? FETCH_BATCH_TRIES : (unsigned char)(fetch->item_tries[index] + 1);
+	if (fetch->again_count == fetch->again_room) {
+		fetch->again_room = fetch->again_room ? 2 * fetch->again_room : FETCH_BATCH_FILES;
+		fetch->again = mem_grow(fetch->again, fetch->again_room, sizeof(*fetch->again));
+	}
+	fetch->again[fetch->again_count++] = index;
+}
+
+void
+fetch_active_ended(struct active *active)
+{
+	struct fetch *fetch = active->fetch;
+	struct fetches *fetches = fetch->fetches;
+	remove_active(active);
 	bool is_over = fetch_settle(fetch);
 	fetches_schedule(fetches);
 	if (!is_over)
 		settle_put_off(fetch);
 	fetches_maybe_stopped(fetches);
+}
+
+void
+fetch_item_ended(struct active *active, int code, const char *text)
+{
+	fetch_item_over(active->fetch, active->index, code, text);
+	fetch_active_ended(active);
 }
 
 void
@@ -224,33 +273,127 @@ fetch_item_moved(struct fetch *fetch)
 	set_moving(fetch);
 }
 
-/* --- which file next --- */
+/* --- which files next --- */
 
-static bool
-start_next_item(struct fetch *fetch)
+struct active *
+fetch_active_new(struct fetch *fetch, size_t index)
 {
-	unsigned parallel = fetch->fetches->means.config->fetch_parallel;
-	if (fetch_is_ended(fetch) || fetch->is_cancelled || fetch->is_resting ||
-	    fetch->queued_count == 0 || fetch->active_count >= parallel)
-		return false;
-	while (fetch->cursor < fetch->count && fetch->item_states[fetch->cursor] != ITEM_QUEUED)
-		fetch->cursor++;
-	if (fetch->cursor == fetch->count)
-		return false;	/* what is queued was put off */
-	size_t index = fetch->cursor++;
-	fetch->item_states[index] = ITEM_ACTIVE;
-	fetch->queued_count--;
+	struct active *active = mem_zero(1, sizeof(*active));
+	active->fetch = fetch;
+	active->index = index;
+	active->next = fetch->actives;
+	fetch->actives = active;
 	fetch->active_count++;
 	fetch->fetches->active_count++;
 	fetch->fetches->moving_count++;
 	/* One that waits goes on waiting until something comes of it. */
 	if (fetch->state == FETCH_QUEUED)
 		set_moving(fetch);
-	fetch_item_start(fetch, index);
+	return active;
+}
+
+static void
+take_item(struct fetch *fetch, size_t index)
+{
+	fetch->item_states[index] = ITEM_ACTIVE;
+	fetch->queued_count--;
+}
+
+static bool
+is_batchable(const struct fetch *fetch, size_t index)
+{
+	return !fetch->is_foreign && fetch->item_tries[index] < FETCH_BATCH_TRIES &&
+	    batch_fits(&fetch->items[index].content);
+}
+
+/* What a batch is made of. */
+struct pick {
+	size_t indices[FETCH_BATCH_FILES];
+	size_t count;
+	uint64_t bytes;
+};
+
+static bool
+pick_item(struct fetch *fetch, struct pick *pick, size_t index)
+{
+	uint64_t bytes = fetch->items[index].content.size_bytes;
+	if (pick->count == FETCH_BATCH_FILES || !is_batchable(fetch, index) ||
+	    bytes > FETCH_BATCH_BYTES - pick->bytes)
+		return false;
+	take_item(fetch, index);
+	pick->indices[pick->count++] = index;
+	pick->bytes += bytes;
 	return true;
 }
 
-/* One file of each fetch in turn, so that a tree of thousands does not hold up a single file. */
+/* Small files from here on; between them large ones are left for later. */
+static void
+pick_batch(struct fetch *fetch, struct pick *pick)
+{
+	size_t end = fetch->count - fetch->cursor < LOOK_AHEAD ? fetch->count
+							       : fetch->cursor + LOOK_AHEAD;
+	pick->count = pick->bytes = 0;
+	while (fetch->again_count > 0) {
+		size_t index = fetch->again[fetch->again_count - 1];
+		if (fetch->item_states[index] == ITEM_QUEUED && !pick_item(fetch, pick, index))
+			break;
+		fetch->again_count--;
+	}
+	for (size_t i = fetch->cursor; i < end && pick->count < FETCH_BATCH_FILES; i++)
+		if (fetch->item_states[i] == ITEM_QUEUED)
+			(void)pick_item(fetch, pick, i);
+}
+
+static void
+start_alone(struct fetch *fetch, size_t index)
+{
+	take_item(fetch, index);
+	fetch_item_start(fetch, index);
+}
+
+/* No batch may be begun now: a large file that stands not far behind. */
+static bool
+start_large(struct fetch *fetch)
+{
+	for (size_t i = fetch->cursor; i < fetch->count && i - fetch->cursor < LOOK_AHEAD; i++) {
+		if (fetch->item_states[i] != ITEM_QUEUED || is_batchable(fetch, i))
+			continue;
+		start_alone(fetch, i);
+		return true;
+	}
+	return false;
+}
+
+static void
+start_batch(struct fetch *fetch)
+{
+	struct pick pick;
+	pick_batch(fetch, &pick);
+	if (pick.count == 1)
+		fetch_item_start(fetch, pick.indices[0]);
+	else
+		fetch_batch_start(fetch, pick.indices, pick.count);
+}
+
+static bool
+start_next(struct fetch *fetch)
+{
+	unsigned parallel = fetch->fetches->means.config->fetch_parallel;
+	size_t index;
+	if (fetch_is_ended(fetch) || fetch->is_cancelled || fetch->is_resting ||
+	    fetch->queued_count == 0 || fetch->active_count >= parallel ||
+	    !find_next(fetch, &index))
+		return false;
+	if (!is_batchable(fetch, index))
+		start_alone(fetch, index);
+	else if (fetch->fetches->batch_count < FETCH_BATCHES_MAX)
+		start_batch(fetch);
+	else
+		return start_large(fetch);
+	return true;
+}
+
+/* One file or batch of each fetch in turn, so that a tree of thousands does not hold up a single file. */
 void
 fetches_schedule(struct fetches *fetches)
 {
@@ -262,7 +405,7 @@ fetches_schedule(struct fetches *fetches)
 		for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next) {
 			if (fetches->moving_count >= fetches->means.config->fetch_parallel)
 				return;
-			is_started |= start_next_item(fetch);
+			is_started |= start_next(fetch);
 		}
 	} while (is_started);
 }

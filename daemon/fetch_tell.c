@@ -43,7 +43,7 @@ done_bytes_of(const struct fetch *fetch)
 {
 	uint64_t bytes = fetch->done_bytes;
 	for (const struct active *active = fetch->actives; active != NULL; active = active->next)
-		bytes += active->have_bytes;
+		bytes += active->batch != NULL ? fetch_batch_bytes(active) : active->have_bytes;
 	return bytes < fetch->total_bytes ? bytes : fetch->total_bytes;
 }
 
@@ -54,6 +54,8 @@ count_sources(const struct fetch *fetch)
 	uint32_t count = 0;
 	for (const struct active *active = fetch->actives; active != NULL; active = active->next) {
 		size_t more = active->download ? download_sources(active->download, sources) : 0;
+		if (active->batch != NULL && (sources[0] = fetch_batch_source(active)) != NULL)
+			more = 1;
 		while (more-- > 0) {
 			uint32_t i = 0;
 			while (i < count && strcmp(seen[i], sources[more]) != 0)

@@ -201,8 +201,8 @@ file_open_regular(int root_fd, const char *name, int *ret_fd, struct stat *ret_s
 }
 
 /* 0, or -1 with errno.  Some file systems cannot sync a directory and need not. */
-static int
-sync_directory(int fd)
+int
+file_sync_directory(int fd)
 {
 	return fsync(fd) < 0 && errno != EINVAL && errno != ENOTSUP ? -1 : 0;
 }
@@ -217,7 +217,7 @@ enter_directory(int dir_fd, const char *part)
 	if (fd >= 0 || errno != ENOENT)
 		return fd;
 	if (mkdirat(dir_fd, part, 0777) == 0) {
-		if (sync_directory(dir_fd) < 0)
+		if (file_sync_directory(dir_fd) < 0)
 			return -1;
 	} else if (errno != EEXIST) {
 		return -1;
@@ -281,9 +281,9 @@ file_open_parent(int root_fd, const char *name, bool make, int *ret_fd, const ch
 	return 0;
 }
 
-/* renameat2(2), and a way for file systems that know no flags (NFS).  0, or -1 with errno. */
-static int
-move_entry(int from_fd, const char *from, int to_fd, const char *to, enum file_replace replace)
+/* renameat2(2), and a way for file systems that know no flags (NFS). */
+int
+file_move(int from_fd, const char *from, int to_fd, const char *to, enum file_replace replace)
 {
 	if (replace == FILE_REPLACE)
 		return renameat(from_fd, from, to_fd, to);
@@ -310,9 +310,9 @@ file_rename(int root_fd, const char *from, const char *to, enum file_replace rep
 	rc = file_open_parent(root_fd, to, true, &to_fd, &to_base, err);
 	if (rc < 0)
 		goto out;
-	if (move_entry(from_fd, from_base, to_fd, to_base, replace) < 0)
+	if (file_move(from_fd, from_base, to_fd, to_base, replace) < 0)
 		rc = error_errno(err, "cannot rename a file to '%s'", to);
-	else if (sync_directory(to_fd) < 0)
+	else if (file_sync_directory(to_fd) < 0)
 		rc = error_errno(err, "cannot sync the directory of '%s'", to);
 out:
 	if (to_fd >= 0)
@@ -364,7 +364,7 @@ file_remove(int root_fd, const char *name, bool prune, struct error *err)
 		rc = error_set(err, P2P_FORBIDDEN, "'%s' is no regular file", name);
 	else if (unlinkat(fd, base, 0) < 0)
 		rc = error_errno(err, "cannot remove '%s'", name);
-	else if (sync_directory(fd) < 0)
+	else if (file_sync_directory(fd) < 0)
 		rc = error_errno(err, "cannot sync the directory of '%s'", name);
 	close(fd);
 	if (rc == 0 && prune)
@@ -524,7 +524,7 @@ file_write_atomic(int dir_fd, const char *name, const void *data, size_t len, mo
 		unlinkat(dir_fd, temp, 0);
 		return rc;
 	}
-	if (sync_directory(dir_fd) < 0)
+	if (file_sync_directory(dir_fd) < 0)
 		return error_errno(err, "cannot sync the directory of '%s'", name);
 	return 0;
 }

@@ -56,6 +56,11 @@ enum file_replace { FILE_KEEP_EXISTING, FILE_REPLACE };
 int	file_rename(int root_fd, const char *from, const char *to, enum file_replace replace,
 	    struct error *err);
 
+/* The two steps of it, for who moves many files into one directory: renames `from` to `to`, each one part in an open directory; makes
+ * the names in a directory durable.  0, or -1 with errno; EEXIST: something is named `to`. */
+int	file_move(int from_fd, const char *from, int to_fd, const char *to, enum file_replace replace);
+int	file_sync_directory(int fd);
+
 /* Removes the regular file `name`, then directories above it that are left empty if `prune`. */
 int	file_remove(int root_fd, const char *name, bool prune, struct error *err);
 

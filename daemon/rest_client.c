@@ -74,6 +74,7 @@ tell(struct request *request)
 	case LEAVE:
 	case NOTIFY:
 	case READ:
+	case BATCH:
 		request->fn.done(request->arg, code, err);
 		break;
 	}
@@ -290,13 +291,31 @@ idlest_lane(const struct rest_client *client)
 	return best;
 }
 
+/* On a lane for bytes: as long as they come, and within the limits of bandwidth. */
+static void
+go_by_lane(struct request *request, uint64_t bytes, const struct lane_ops *lane_ops)
+{
+	struct rest_client *client = request->client;
+	unsigned at = idlest_lane(client);
+
+	request->len = bytes;
+	request->lane = client->lanes[at];
+	request->outstanding = &client->outstanding[at];
+	client->outstanding[at] += bytes;
+	request->exchange.ops = lane_ops;
+	request->exchange.rate = client->throttle.rate;
+	transport_limit_key(&client->throttle, request->address, request->exchange.rate_key);
+	request->exchange.limits.total_ms = 0;
+	request->exchange.limits.stall_ms = client->limits.stall_ms;
+	request->exchange.limits.stall_bps = client->limits.stall_bps;
+}
+
 static struct transport_request *
 read_bytes(struct transport *transport, const char *address, const struct content_id *content,
 	   uint64_t offset, uint64_t len, const struct transport_sink *sink, transport_done_fn fn,
 	   void *arg)
 {
 	struct rest_client *client = client_of(transport);
-	unsigned at = idlest_lane(client);
 	char hex[DIGEST_HEX_SIZE], path[160];
 
 	assert(len > 0 && offset < content->size_bytes && len <= content->size_bytes - offset);
@@ -307,19 +326,29 @@ read_bytes(struct transport *transport, const char *address, const struct conten
 	request->fn.done = fn;
 	request->content = *content;
 	request->offset = offset;
-	request->len = len;
 	request->sink = *sink;
-	request->lane = client->lanes[at];
-	request->outstanding = &client->outstanding[at];
-	client->outstanding[at] += len;
-	request->exchange.ops = &rest_client_read_ops;
-	request->exchange.rate = client->throttle.rate;
-	transport_limit_key(&client->throttle, address, request->exchange.rate_key);
-	request->exchange.limits.total_ms = 0;
-	request->exchange.limits.stall_ms = client->limits.stall_ms;
-	request->exchange.limits.stall_bps = client->limits.stall_bps;
+	go_by_lane(request, len, &rest_client_read_ops);
 	snprintf(request->exchange.range, sizeof(request->exchange.range), "%" PRIu64 "-%" PRIu64,
 		 offset, offset + len - 1);
+	return start(request);
+}
+
+static struct transport_request *
+batch(struct transport *transport, const char *address, struct batch *contents,
+      transport_done_fn fn, void *arg)
+{
+	struct rest_client *client = client_of(transport);
+	struct request *request =
+	    new_request(client, BATCH, "POST", address, "/v1/contents/batch", arg);
+	uint64_t bytes = 0;
+
+	batch_begin(contents);
+	for (size_t i = 0; i < contents->count; i++)
+		bytes += contents->contents[i].id.size_bytes;
+	request->fn.done = fn;
+	request->batch = contents;
+	request->exchange.body = wire_batch(contents);
+	go_by_lane(request, bytes, &rest_client_batch_ops);
 	return start(request);
 }
 
@@ -346,6 +375,7 @@ static const struct transport_ops ops = {
 	.leaves = leaves,
 	.have = have,
 	.read = read_bytes,
+	.batch = batch,
 	.cancel = cancel,
 };
 

@@ -85,6 +85,8 @@ take_answer(struct request *request, struct error *err)
 			return P2P_OK;
 		return error_set(err, P2P_BAD_ANSWER, "%" PRIu64 " bytes instead of %" PRIu64,
 				 request->received, request->len);
+	case BATCH:
+		return batch_end(request->batch, err);
 	case LEAVE:
 	case NOTIFY:
 		return P2P_OK;
@@ -172,6 +174,33 @@ feed_read(struct lane_exchange *exchange, const void *data, size_t len)
 	return P2P_OK;
 }
 
+/* --- batches --- */
+
+static int
+accept_batch(struct lane_exchange *exchange)
+{
+	if (exchange->status == 200)
+		return P2P_OK;
+	return error_set(&exchange->error, P2P_BAD_ANSWER, "%s answered with HTTP status %d",
+			 exchange->url, exchange->status);
+}
+
+static int
+feed_batch(struct lane_exchange *exchange, const void *data, size_t len)
+{
+	struct request *request = request_of(exchange);
+	struct error err = { .code = P2P_OK };
+	int code = batch_feed(request->batch, data, len, &err);
+
+	metrics_add(METRIC_REST_BYTES_IN, len);
+	if (code == P2P_OK)
+		return P2P_OK;
+	return error_set(&exchange->error, code, "%s: %s", request->address, err.text);
+}
+
+const struct lane_ops rest_client_batch_ops = { .accept = accept_batch,
+						.feed = feed_batch,
+						.ended = on_ended };
 const struct lane_ops rest_client_small_ops = { .ended = on_ended };
 const struct lane_ops rest_client_read_ops = { .accept = accept_read,
 					       .feed = feed_read,

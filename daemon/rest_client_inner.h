@@ -10,7 +10,7 @@
 #include "rest_client_lane.h"
 #include "transport_ended.h"
 
-enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, HAVE, READ };
+enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, HAVE, READ, BATCH };
 
 struct request {
 	struct transport_request head; /* first: others know only this */
@@ -38,6 +38,7 @@ struct request {
 	struct holding_answer held;
 	uint64_t offset, len, received;
 	struct transport_sink sink;
+	struct batch *batch; /* the caller's */
 	uint64_t *outstanding; /* of its lane */
 
 	struct transport_turn turn;
@@ -63,5 +64,6 @@ void	rest_client_hand_back(struct request *request);
 /* --- rest_client_answer.c --- */
 extern const struct lane_ops rest_client_small_ops;	/* the whole answer is gathered */
 extern const struct lane_ops rest_client_read_ops;	/* it goes to the sink as it comes */
+extern const struct lane_ops rest_client_batch_ops;	/* it goes to the batch as it comes */
 
 #endif

@@ -7,7 +7,8 @@
  * rest_request.c  one request, from its first line to its completion
  * rest_answer.c   responses
  * rest_route.c    the table
- * rest_api.c rest_health.c rest_files.c rest_layer.c rest_have.c rest_upload.c rest_gateway.c rest_events.c
+ * rest_api.c rest_health.c rest_files.c rest_layer.c rest_batch.c rest_have.c
+ *                 rest_upload.c rest_gateway.c rest_events.c
  *                 what the table points to
  * rest_pause.c    connections that wait for the mind
  * rest_throttle.c file bytes under a limit of bandwidth
@@ -231,6 +232,7 @@ int	rest_delete_file(struct rest_request *req);
 int	rest_get_content(struct rest_request *req);
 int	rest_get_layer(struct rest_request *req);
 void	rest_leaves_free(struct rest_leaves *leaves);	/* NULL is nothing */
+int	rest_post_batch(struct rest_request *req);
 int	rest_get_have(struct rest_request *req);
 void	rest_have_free(struct rest_have *have);	/* NULL is nothing */
 int	rest_put_begin(struct rest_request *req);
@@ -294,6 +296,8 @@ void		 rest_pacer_fini(struct rest_pacer *pacer);
  * its turn) or the end. */
 ssize_t		 rest_pacer_ask(struct rest_pacer *pacer, size_t most);
 void		 rest_pacer_pass(struct rest_pacer *pacer, size_t len);
+/* There is a limit now: rest_pacer_ask() may make the connection wait. */
+bool		 rest_pacer_is_limited(const struct rest_pacer *pacer);
 /* Files go by rest_paced_response() now. */
 bool		 rest_is_paced(struct rest_request *req);
 /* Bytes [first, first + len) of a file, in their turn.  Borrows the reader. */

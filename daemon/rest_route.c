@@ -34,6 +34,8 @@ static const struct rest_row rows[] = {
 	  .begin = rest_put_begin, .feed = rest_put_feed, .run = rest_put_file },
 	{ "DELETE", "/v1/files/{name}", "remove a file of this peer", REST_NO_BODY,
 	  .run = rest_delete_file },
+	{ "POST", "/v1/contents/batch", "many small contents by one request", REST_JSON,
+	  .run = rest_post_batch },
 	{ "GET", "/v1/contents/{root}", "the bytes of a content that this peer holds", REST_NO_BODY,
 	  .run = rest_get_content },
 	{ "HEAD", "/v1/contents/{root}", "what GET would say of it", REST_NO_BODY,
@@ -95,9 +97,10 @@ rest_route_find(struct rest_request *req, const char *method)
 	for (size_t i = 0; i < ROW_COUNT; i++) {
 		if (!rest_path_match(rows[i].path, path, &at, &len))
 			continue;
-		fits = &rows[i];
-		if (strcmp(fits->method, method) == 0) {
-			req->row = fits;
+		if (fits == NULL)
+			fits = &rows[i];
+		if (strcmp(rows[i].method, method) == 0) {
+			req->row = &rows[i];
 			path[at + len] = '\0';
 			req->var = path + at;
 			return P2P_OK;

@@ -77,6 +77,12 @@ rest_pacer_pass(struct rest_pacer *pacer, size_t len)
 	rate_pass(&pacer->turn, len);
 }
 
+bool
+rest_pacer_is_limited(const struct rest_pacer *pacer)
+{
+	return rate_is_limited(pacer->rate);
+}
+
 /* --- answers --- */
 
 struct paced {

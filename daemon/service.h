@@ -10,6 +10,7 @@
 #ifndef P2PD_SERVICE_H
 #define P2PD_SERVICE_H
 
+#include "batch.h"
 #include "catalog.h"
 #include "config.h"
 #include "events.h"
@@ -110,6 +111,16 @@ int	service_leaves(struct service *service, const struct content_id *content, ui
 int	service_have(struct service *service, const struct holding_question *question,
 	    struct holding_waiter *waiter, struct holding_answer *ret, bool *ret_waits, struct error *err);
 void	service_have_forget(struct service *service, struct holding_waiter *waiter);
+
+/* --- many small contents, one after the other --- */
+struct service_batch;
+/* Checks what is asked for (batch_check) and takes a copy.  Gives. */
+int	service_batch_new(struct service *service, const struct content_id *contents, size_t count,
+	    struct service_batch **ret, struct error *err);
+/* The next content: 1, and *ret_code says whether its bytes are in *ret_data (borrowed until the next call), or why not; 0: there is
+ * none any more.  One thread at a time.  (disk) */
+int	service_batch_next(struct service_batch *batch, int *ret_code, const unsigned char **ret_data, size_t *ret_len);
+void	service_batch_free(struct service_batch *batch);	/* NULL is nothing */
 
 /* --- changing the share --- */
 #define SERVICE_UPLOAD_ID_MAX	64		/* bytes of printable ASCII, one at least */

@@ -13,6 +13,7 @@
 #ifndef P2PD_TRANSPORT_H
 #define P2PD_TRANSPORT_H
 
+#include "batch.h"
 #include "change.h"
 #include "digest.h"
 #include "error.h"
@@ -85,6 +86,11 @@ struct transport_ops {
 	struct transport_request *(*read)(struct transport *, const char *address,
 	    const struct content_id *content, uint64_t offset, uint64_t len,
 	    const struct transport_sink *sink, transport_done_fn fn, void *arg);
+	/* Many small contents (batch_check() holds): each goes to its place and is told in the order asked, on a hand's thread.  Borrows the
+	 * batch until done, which the wire begins and ends: P2P_OK means that each of them was told.  Bytes are as they came, not
+	 * verified.  A peer that knows no such question answers P2P_NOT_FOUND, P2P_BAD_METHOD or P2P_BAD_ANSWER. */
+	struct transport_request *(*batch)(struct transport *, const char *address, struct batch *batch,
+	    transport_done_fn fn, void *arg);
 	void (*cancel)(struct transport_request *);
 };
 

@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 
+#include "batch.h"
 #include "change.h"
 #include "error.h"
 #include "fetch.h"
@@ -58,6 +59,10 @@ int	wire_have_parse(const char *data, size_t len, const struct content_id *conte
 	    struct holding_answer *ret, struct error *err);
 /* The longest that can come of a content of so many pieces. */
 size_t	wire_have_max(uint64_t piece_count);
+/* What is asked for by one request: {"contents": [{"root": "...", "size": n}, ...]}, held against batch_check() when it comes in.  Gives
+ * the contents: free(). */
+char	*wire_batch(const struct batch *batch);
+int	wire_batch_parse(const char *data, size_t len, struct content_id **ret, size_t *ret_count, struct error *err);
 /* A problem document into code (by its slug) and detail; false if it is none. */
 bool	wire_problem_parse(const char *data, size_t len, struct error *ret);
 

@@ -24,6 +24,7 @@
 #include "mem.h"
 #include "merkle.h"
 #include "name.h"
+#include "wire_json_inner.h"
 
 #define DEPTH_MAX  16                 /* arrays and objects within each other */
 #define VALUES_MAX 65536              /* commas and brackets of one document */
@@ -69,9 +70,8 @@ scan_shape(const char *data, size_t len, struct error *err)
 	return P2P_OK;
 }
 
-/* The document's outermost object into *ret, to be released. */
-static int
-load_object(const char *data, size_t len, json_t **ret, struct error *err)
+int
+wire_json_load(const char *data, size_t len, json_t **ret, struct error *err)
 {
 	json_error_t why;
 
@@ -253,7 +253,7 @@ wire_register_request_parse(const char *data, size_t len, struct node_record *re
 			    struct error *err)
 {
 	json_t *tree;
-	int code = load_object(data, len, &tree, err);
+	int code = wire_json_load(data, len, &tree, err);
 
 	if (code != P2P_OK)
 		return code;
@@ -287,7 +287,7 @@ wire_register_answer_parse(const char *data, size_t len, struct node_record *ret
 			   struct node_record **ret_known, size_t *ret_count, struct error *err)
 {
 	json_t *tree;
-	int code = load_object(data, len, &tree, err);
+	int code = wire_json_load(data, len, &tree, err);
 
 	if (code != P2P_OK)
 		return code;
@@ -311,7 +311,7 @@ int
 wire_notice_parse(const char *data, size_t len, struct notice *ret, struct error *err)
 {
 	json_t *tree;
-	int code = load_object(data, len, &tree, err);
+	int code = wire_json_load(data, len, &tree, err);
 
 	if (code != P2P_OK)
 		return code;
@@ -375,7 +375,7 @@ int
 wire_changes_parse(const char *data, size_t len, struct change_page **ret, struct error *err)
 {
 	json_t *tree;
-	int code = load_object(data, len, &tree, err);
+	int code = wire_json_load(data, len, &tree, err);
 
 	if (code != P2P_OK)
 		return code;
@@ -506,7 +506,7 @@ wire_have_parse(const char *data, size_t len, const struct content_id *content,
 	uint64_t count =
 	    merkle_piece_count(content->size_bytes, merkle_piece_bytes(content->size_bytes));
 	json_t *tree;
-	int code = load_object(data, len, &tree, err);
+	int code = wire_json_load(data, len, &tree, err);
 
 	if (code != P2P_OK)
 		return code;
@@ -540,7 +540,7 @@ wire_fetch_request_parse(const char *data, size_t len, struct wire_fetch_request
 			 struct error *err)
 {
 	json_t *tree;
-	int code = load_object(data, len, &tree, err);
+	int code = wire_json_load(data, len, &tree, err);
 
 	if (code != P2P_OK)
 		return code;
@@ -567,7 +567,7 @@ wire_problem_parse(const char *data, size_t len, struct error *ret)
 {
 	json_t *tree;
 
-	if (load_object(data, len, &tree, NULL) != P2P_OK)
+	if (wire_json_load(data, len, &tree, NULL) != P2P_OK)
 		return false;
 
 	const char *slug = json_string_value(json_object_get(tree, "slug"));

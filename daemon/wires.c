@@ -198,6 +198,18 @@ read_bytes(struct transport *transport, const char *address, const struct conten
 	return &refused->head;
 }
 
+static struct transport_request *
+batch(struct transport *transport, const char *address, struct batch *contents,
+      transport_done_fn fn, void *arg)
+{
+	struct transport *wire = wire_to(transport, address);
+	if (wire != NULL && wire->ops->batch != NULL)
+		return wire->ops->batch(wire, address, contents, fn, arg);
+	struct refused *refused = refuse(transport, OTHER, address, arg);
+	refused->fn.done = fn;
+	return &refused->head;
+}
+
 static void cancel(struct transport_request *request);
 
 static const struct transport_ops ops = {
@@ -210,6 +222,7 @@ static const struct transport_ops ops = {
 	.leaves = leaves,
 	.have = have,
 	.read = read_bytes,
+	.batch = batch,
 	.cancel = cancel,
 };
 

@@ -22,10 +22,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "buf.h"
 #include "clock.h"
 #include "digest.h"
 #include "log.h"
 #include "mem.h"
+#include "merkle.h"
 #include "rest.h"
 #include "rest_guard.h"
 #include "rest_parse.h"
@@ -101,7 +103,8 @@ start(const char *more)
 	write_file("share/big.bin", big, BIG_BYTES);
 	free(big);
 	text = mem_format("[node]\nname = tester\nstate = %s/state\nlog = error\n"
-			  "[control]\nsocket = %s/sock\n[grpc]\nlisten =\n[share]\ndirectory = %s/share\nsettle = 0\n"
+			  "[control]\nsocket = %s/sock\n[grpc]\nlisten =\n[share]\ndirectory = "
+			  "%s/share\nsettle = 0\n"
 			  "%s[rest]\nlisten = 127.0.0.1:0\n",
 			  root, root, root, more);
 	write_file("p2pd.conf", text, strlen(text));
@@ -244,6 +247,21 @@ open_descriptors(void)
 		count++;
 	closedir(dir);
 	return count;
+}
+
+/* Puts a small file and answers its root. */
+static void
+put_root(const char *name, const char *data, char ret_hex[DIGEST_HEX_SIZE])
+{
+	struct digest node;
+	char *target = mem_format("/v1/files/%s", name);
+	char *fields = mem_format("Content-Length: %zu\r\n", strlen(data));
+
+	expect("PUT", target, fields, data, 201, NULL);
+	merkle_piece_node(hasher_mine(), data, strlen(data), MERKLE_PIECE_MIN, true, &node);
+	digest_hex(&node, ret_hex);
+	free(target);
+	free(fields);
 }
 
 /* --- pure parts --- */
@@ -598,6 +616,100 @@ START_TEST(test_contents_are_found_by_root_and_size)
 	snprintf(target, sizeof(target), "/v1/contents/%s", root_hex);
 	expect("GET", target, "", "", 400, "bad-request");
 	expect("GET", "/v1/contents/zz?size=1", "", "", 400, "bad-request");
+	stop();
+}
+END_TEST
+
+/* Asks for a batch by this body; gives the answer, whose status must be this. */
+static char *
+ask_batch(const char *body, int status)
+{
+	char *fields =
+	    mem_format("Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(body));
+	char *answer = ask_for("POST", "/v1/contents/batch", fields, body);
+
+	ck_assert_msg(status_of(answer) == status, "%.200s: %.400s", body, answer);
+	free(fields);
+	return answer;
+}
+
+#define NOBODYS                                                                                    \
+	"{\"root\":\"0101010101010101010101010101010101010101010101010101010101010101\",\"size\":" \
+	"5}"
+#define EMPTY                                                                             \
+	"{\"root\":\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"," \
+	"\"size\":0}"
+
+/* By a client of another making, as its users would. */
+START_TEST(test_many_small_contents_come_in_the_order_asked)
+{
+	static const unsigned char wanted[] = "\0\310second\1\224\0\310first\0\310second";
+	unsigned char got[64];
+	char roots[2][DIGEST_HEX_SIZE], *command;
+	size_t len;
+	FILE *pipe;
+
+	start("");
+	put_root("one", "first", roots[0]);
+	put_root("two", "second", roots[1]);
+	command = mem_format("curl -sS --noproxy '*' -H 'Content-Type: application/json' -d "
+			     "'{\"contents\":[{\"root\":\"%s\",\"size\":6}," NOBODYS
+			     ",{\"root\":\"%s\",\"size\":5},{\"root\":\"%s\",\"size\":6}]}' "
+			     "http://127.0.0.1:%u/v1/contents/batch",
+			     roots[1], roots[0], roots[1], port);
+	pipe = popen(command, "r");
+	len = fread(got, 1, sizeof(got), pipe);
+	ck_assert_int_eq(pclose(pipe), 0);
+	ck_assert_uint_eq(len, sizeof(wanted) - 1);
+	ck_assert_mem_eq(got, wanted, len);
+	free(command);
+	stop();
+}
+END_TEST
+
+START_TEST(test_batches_that_ask_for_too_much_are_refused)
+{
+	static const struct {
+		const char *body;
+		int status;
+	} bodies[] = {
+		{ "{}", 400 },
+		{ "{\"contents\":[]}", 400 },
+		{ "{\"contents\":7}", 400 },
+		{ "{\"contents\":[7]}", 400 },
+		{ "{\"contents\":[{\"root\":\"00\",\"size\":1}]}", 400 },
+		{ "{\"contents\":[{\"root\":7,\"size\":1}]}", 400 },
+		{ "{\"contents\":[" EMPTY "]", 400 },
+		{ "{\"contents\":[" EMPTY "]}", 200 },
+		{ "{\"contents\":[{\"root\":"
+		  "\"0101010101010101010101010101010101010101010101010101010101"
+		  "010101\",\"size\":65537}]}",
+		  413 },
+		{ "{\"contents\":[{\"root\":"
+		  "\"0101010101010101010101010101010101010101010101010101010101"
+		  "010101\",\"size\":-1}]}",
+		  400 },
+		{ "{\"contents\":[{\"root\":"
+		  "\"0101010101010101010101010101010101010101010101010101010101"
+		  "010101\",\"size\":0}]}",
+		  502 },
+	};
+
+	start("");
+	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++)
+		free(ask_batch(bodies[i].body, bodies[i].status));
+	/* One more than may be asked for; and of the same number, more bytes than may. */
+	for (unsigned count = 1025; count >= 1024; count--) {
+		struct buf body;
+
+		buf_init(&body, 1 << 20);
+		for (unsigned i = 0; i < count; i++)
+			buf_addf(&body, "%s{\"root\":\"%064x\",\"size\":%u}",
+				 i > 0 ? "," : "{\"contents\":[", i, count == 1024 ? 8193 : 1);
+		buf_adds(&body, "]}");
+		free(ask_batch(body.data, count == 1024 ? 413 : 429));
+		buf_fini(&body);
+	}
 	stop();
 }
 END_TEST
@@ -1209,6 +1321,8 @@ main(void)
 	tcase_add_test(face, test_a_file_is_read_whole_in_part_and_conditionally);
 	tcase_add_test(face, test_large_files_come_whole_to_curl);
 	tcase_add_test(face, test_contents_are_found_by_root_and_size);
+	tcase_add_test(face, test_many_small_contents_come_in_the_order_asked);
+	tcase_add_test(face, test_batches_that_ask_for_too_much_are_refused);
 	tcase_add_test(face, test_a_file_is_put_once_and_replaced_only_with_the_right);
 	tcase_add_test(face, test_with_all_rights_files_are_replaced_and_removed);
 	tcase_add_test(face, test_a_form_stores_each_of_its_files);

@@ -692,6 +692,113 @@ START_TEST(test_a_pull_gives_the_page)
 }
 END_TEST
 
+/* --- batches --- */
+
+struct three {
+	struct batch batch;
+	struct batch_content contents[3];
+	unsigned char data[16];
+	unsigned told;
+	unsigned refused_at; /* arrived() refuses this one; 0: none */
+};
+
+static int
+on_arrived(void *arg, size_t index, struct error *err)
+{
+	struct three *three = arg;
+
+	ck_assert_uint_eq(index, three->told);
+	if (++three->told == three->refused_at)
+		return error_set(err, P2P_BAD_CONTENT, "these are others");
+	return P2P_OK;
+}
+
+/* Asks for contents of 4, 0 and 8 bytes. */
+static void
+ask_for_three(struct stage *stage, struct three *three, const struct script *script)
+{
+	static const unsigned char sizes[] = { 4, 0, 8 };
+
+	for (size_t i = 0; i < 3; i++)
+		three->contents[i] =
+		    (struct batch_content){ .id = content(sizes[i]), .data = three->data + 4 * i };
+	merkle_empty_root(&three->contents[1].id.root);
+	three->batch = (struct batch){
+		.contents = three->contents, .count = 3, .arrived = on_arrived, .arg = three
+	};
+	stage_open(stage, script);
+	stage->client->ops->batch(stage->client, stage->server.address, &three->batch, on_done,
+				  &stage->outcome);
+	stage_wait(stage);
+	stage_close(stage);
+}
+
+static void
+expect_three(const char *head, const char *body, size_t len, int code, unsigned told)
+{
+	struct stage stage;
+	struct three three = { .told = 0 };
+	char *text = mem_alloc(strlen(head) + len + 1);
+
+	memcpy(stpcpy(text, head), body, len);
+	struct script script = {
+		.data = text, .len = strlen(head) + len, .step = 3, .pause_ms = 1
+	};
+	ask_for_three(&stage, &three, &script);
+	ck_assert_msg(stage.outcome.code == code, "%s instead of %s: %s",
+		      code_slug(stage.outcome.code), code_slug(code), stage.outcome.text);
+	ck_assert_uint_eq(three.told, told);
+	free(text);
+}
+
+#define STREAM "HTTP/1.1 200 OK\r\n" END
+#define THREE  "\0\310abcd\1\224\0\31012345678"
+
+START_TEST(test_a_batch_is_told_content_by_content)
+{
+	struct stage stage;
+	struct three three = { .told = 0 };
+	static const char text[] = STREAM THREE;
+	struct script script = { .data = text, .len = sizeof(text) - 1 };
+
+	ask_for_three(&stage, &three, &script);
+	ck_assert_int_eq(stage.outcome.code, P2P_OK);
+	ck_assert_uint_eq(three.told, 3);
+	ck_assert_int_eq(three.contents[0].code, P2P_OK);
+	ck_assert_int_eq(three.contents[1].code, P2P_NOT_FOUND);
+	ck_assert_int_eq(three.contents[2].code, P2P_OK);
+	ck_assert_mem_eq(three.data, "abcd", 4);
+	ck_assert_mem_eq(three.data + 8, "12345678", 8);
+	ck_assert_ptr_nonnull(strstr(stage.server.request, "POST /v1/contents/batch HTTP/1.1\r\n"));
+	expect_three(STREAM, THREE, sizeof(THREE) - 1, P2P_OK, 3);
+}
+END_TEST
+
+START_TEST(test_answers_to_a_batch_that_make_no_sense_end_it)
+{
+	struct stage stage;
+	struct three three = { .refused_at = 2 };
+	static const char text[] = STREAM THREE;
+	struct script script = { .data = text, .len = sizeof(text) - 1 };
+
+	/* Cut at every byte. */
+	for (size_t len = 0; len < sizeof(THREE) - 1; len++)
+		expect_three(STREAM, THREE, len, P2P_BAD_ANSWER, len < 6 ? 0 : len < 8 ? 1 : 2);
+	expect_three(STREAM, THREE "x", sizeof(THREE), P2P_BAD_ANSWER, 3);
+	expect_three(STREAM, "\0\311abcd", 6, P2P_BAD_ANSWER, 0);
+	expect_three(STREAM, "<html><body>Please log in.", 26, P2P_BAD_ANSWER, 0);
+	expect_three("HTTP/1.1 204 No Content\r\n" END, "", 0, P2P_BAD_ANSWER, 0);
+	expect_three("HTTP/1.1 206 Partial Content\r\n" END, THREE, sizeof(THREE) - 1,
+		     P2P_BAD_ANSWER, 0);
+	expect_three("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n" END, "", 0, P2P_BAD_ANSWER,
+		     0);
+	/* And what the caller does not believe. */
+	ask_for_three(&stage, &three, &script);
+	ck_assert_int_eq(stage.outcome.code, P2P_BAD_CONTENT);
+	ck_assert_uint_eq(three.told, 2);
+}
+END_TEST
+
 START_TEST(test_the_end_ends_all_and_later_requests_too)
 {
 	struct script script = { .hold = true };
@@ -907,6 +1014,8 @@ main(void)
 	tcase_add_test(tcase, test_a_layer_has_exactly_its_nodes);
 	tcase_add_test(tcase, test_leaves_are_exactly_those_that_were_asked_for);
 	tcase_add_test(tcase, test_a_pull_gives_the_page);
+	tcase_add_test(tcase, test_a_batch_is_told_content_by_content);
+	tcase_add_test(tcase, test_answers_to_a_batch_that_make_no_sense_end_it);
 	tcase_add_test(tcase, test_the_end_ends_all_and_later_requests_too);
 	tcase_add_test(tcase, test_what_is_held_is_asked_for_and_told);
 	tcase_add_test(tcase, test_answers_about_what_is_held_that_make_no_sense_are_refused);

@@ -13,7 +13,7 @@ layer_of() {
 	case $1 in
 	mem | error | log | buf | digest | clock | file | name | metrics | key | change | node | rate | address_guard | thread) echo 0 ;;
 	config | config_* | loop | throttle | pool | sdnotify) echo 1 ;;
-	merkle) echo 20 ;;
+	merkle | batch) echo 20 ;;
 	store | store_* | partial | partial_*) echo 21 ;;
 	events | event_queue | holdings | holdings_*) echo 22 ;;
 	catalog | catalog_*) echo 23 ;;
