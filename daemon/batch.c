@@ -43,7 +43,7 @@ batch_check(const struct content_id *contents, size_t count, struct error *err)
 					 (unsigned long long)contents[i].size_bytes,
 					 BATCH_CONTENT_MAX);
 		if (!merkle_content_valid(&contents[i]))
-			return error_set(err, P2P_BAD_CONTENT,
+			return error_set(err, P2P_BAD_REQUEST,
 					 "an empty content cannot have this root");
 		bytes += contents[i].size_bytes;
 	}

@@ -24,8 +24,8 @@
 
 /* True for a content that may stand in a batch. */
 bool	batch_fits(const struct content_id *content);
-/* What may be asked for at once: P2P_BAD_REQUEST if there is none, P2P_TOO_MANY, P2P_TOO_LARGE, P2P_BAD_CONTENT for what no content
- * can be. */
+/* What may be asked for at once: P2P_BAD_REQUEST if there is none, or one that no content can be, P2P_TOO_MANY,
+ * P2P_TOO_LARGE. */
 int	batch_check(const struct content_id *contents, size_t count, struct error *err);
 
 /* --- giving --- */

@@ -114,6 +114,7 @@ tell(struct rpc_request *request)
 	case LEAVE:
 	case NOTIFY:
 	case READ:
+	case BATCH:
 		request->fn.done(request->arg, err->code, err);
 		break;
 	}
@@ -170,6 +171,8 @@ on_ended(struct rpc_exchange *exchange)
 static const struct rpc_exchange_ops small_ops = { .message = rpc_answer_gather,
 						   .ended = on_ended };
 static const struct rpc_exchange_ops read_ops = { .message = rpc_answer_feed, .ended = on_ended };
+static const struct rpc_exchange_ops batch_ops = { .message = rpc_answer_batch,
+						   .ended = on_ended };
 
 static struct rpc_request *
 new_request(struct rpc_client *client, enum verb verb, const char *method, const char *address,
@@ -451,13 +454,31 @@ idlest_lane(const struct rpc_client *client)
 	return best;
 }
 
+/* On a lane for bytes: as long as they come, and within the limits of bandwidth. */
+static void
+go_by_lane(struct rpc_request *request, uint64_t bytes, const struct rpc_exchange_ops *exchange_ops)
+{
+	struct rpc_client *client = request->client;
+	unsigned at = idlest_lane(client);
+
+	request->len = bytes;
+	request->lane = &client->lanes[at];
+	request->outstanding = &client->outstanding[at];
+	client->outstanding[at] += bytes;
+	request->exchange.ops = exchange_ops;
+	request->exchange.rate = client->throttle.rate;
+	transport_limit_key(&client->throttle, request->address, request->exchange.rate_key);
+	request->exchange.limits.total_ms = 0;
+	request->exchange.limits.stall_ms = client->limits.stall_ms;
+	request->exchange.limits.stall_bps = client->limits.stall_bps;
+}
+
 static struct transport_request *
 read_bytes(struct transport *transport, const char *address, const struct content_id *content,
 	   uint64_t offset, uint64_t len, const struct transport_sink *sink, transport_done_fn fn,
 	   void *arg)
 {
 	struct rpc_client *client = client_of(transport);
-	unsigned at = idlest_lane(client);
 
 	assert(len > 0 && offset < content->size_bytes && len <= content->size_bytes - offset);
 	struct rpc_request *request =
@@ -465,19 +486,46 @@ read_bytes(struct transport *transport, const char *address, const struct conten
 	request->fn.done = fn;
 	request->content = *content;
 	request->offset = offset;
-	request->len = len;
 	request->sink = *sink;
-	pack_read(request);
 	request->answer.max_bytes = RPC_FILE_MAX;
-	request->lane = &client->lanes[at];
-	request->outstanding = &client->outstanding[at];
-	client->outstanding[at] += len;
-	request->exchange.ops = &read_ops;
-	request->exchange.rate = client->throttle.rate;
-	transport_limit_key(&client->throttle, address, request->exchange.rate_key);
-	request->exchange.limits.total_ms = 0;
-	request->exchange.limits.stall_ms = client->limits.stall_ms;
-	request->exchange.limits.stall_bps = client->limits.stall_bps;
+	go_by_lane(request, len, &read_ops);
+	pack_read(request);
+	return start(request);
+}
+
+/* Answers the bytes of all that is asked for. */
+static uint64_t
+pack_batch(struct rpc_request *request)
+{
+	P2p__V1__DownloadManyRequest message = P2P__V1__DOWNLOAD_MANY_REQUEST__INIT;
+	struct batch *contents = request->batch;
+	uint64_t bytes = 0;
+
+	message.n_contents = contents->count;
+	message.contents = mem_zero(contents->count, sizeof(P2p__V1__Content *));
+	for (size_t i = 0; i < contents->count; i++) {
+		message.contents[i] = wire_pb_of_content(&contents->contents[i].id);
+		bytes += contents->contents[i].id.size_bytes;
+	}
+	pack(request, &message.base);
+	for (size_t i = 0; i < contents->count; i++)
+		p2p__v1__content__free_unpacked(message.contents[i], NULL);
+	free(message.contents);
+	return bytes;
+}
+
+static struct transport_request *
+batch(struct transport *transport, const char *address, struct batch *contents,
+      transport_done_fn fn, void *arg)
+{
+	struct rpc_request *request = new_request(client_of(transport), BATCH,
+						  "/p2p.v1.Files/DownloadMany", address, arg);
+
+	batch_begin(contents);
+	request->fn.done = fn;
+	request->batch = contents;
+	request->answer.max_bytes = RPC_BATCH_MESSAGE_MAX;
+	go_by_lane(request, pack_batch(request), &batch_ops);
 	return start(request);
 }
 
@@ -511,6 +559,7 @@ static const struct transport_ops ops = {
 	.leaves = leaves,
 	.have = have,
 	.read = read_bytes,
+	.batch = batch,
 	.cancel = cancel,
 };
 

@@ -128,6 +128,8 @@ answer_descriptor(enum verb verb)
 		return &p2p__v1__have_response__descriptor;
 	case READ:
 		return &p2p__v1__file__descriptor;
+	case BATCH:
+		return &p2p__v1__download_many_response__descriptor;
 	}
 	return NULL;
 }
@@ -156,6 +158,7 @@ take_message(struct rpc_request *request, ProtobufCMessage *message, bool *ret_i
 	case LEAVE:
 	case NOTIFY:
 	case READ:
+	case BATCH:
 		return P2P_OK;
 	}
 	return P2P_OK;
@@ -173,6 +176,8 @@ take_answer(struct rpc_request *request, struct error *err)
 		return error_set(err, P2P_BAD_ANSWER, "%" PRIu64 " bytes instead of %" PRIu64,
 				 request->received, request->len);
 	}
+	if (request->verb == BATCH)
+		return batch_end(request->batch, err);
 	if (request->messages != 1)
 		return error_set(err, P2P_BAD_ANSWER, "no message");
 	ProtobufCMessage *message =
@@ -319,4 +324,56 @@ rpc_answer_feed(struct rpc_exchange *exchange, size_t len)
 	if (code != P2P_OK && exchange->error.code == P2P_OK)
 		error_set(&exchange->error, code, "%s sent a malformed message", request->address);
 	return code;
+}
+
+/* Batches. */
+
+static int
+take_contents(struct rpc_request *request, struct error *err)
+{
+	const struct buf *answer = &request->answer;
+	uint64_t bytes = 0;
+	P2p__V1__DownloadManyResponse *message = (P2p__V1__DownloadManyResponse *)wire_pb_unpack(
+	    &p2p__v1__download_many_response__descriptor, answer->data != NULL ? answer->data : "",
+	    answer->len, err);
+
+	if (message == NULL)
+		return P2P_BAD_ANSWER;
+	int code = message->n_contents > 0 ? P2P_OK
+					   : error_set(err, P2P_BAD_ANSWER, "no content");
+	for (size_t i = 0; i < message->n_contents && code == P2P_OK; i++) {
+		const P2p__V1__SmallContent *content = message->contents[i];
+		int given = content->status == GRPC_STATUS_OK ? P2P_OK : P2P_NOT_FOUND;
+
+		bytes += content->data.len;
+		code = batch_take(request->batch, given, content->data.data, content->data.len,
+				  err);
+	}
+	p2p__v1__download_many_response__free_unpacked(message, NULL);
+	transport_stall_count(&request->exchange.stall, bytes);
+	metrics_add(METRIC_RPC_BYTES_IN, bytes);
+	return code;
+}
+
+int
+rpc_answer_batch(struct rpc_exchange *exchange, size_t len)
+{
+	struct rpc_request *request = rpc_request_of(exchange);
+	struct error why = { .code = P2P_OK };
+	const void *data;
+	size_t step;
+
+	if (!request->is_amid && (len > request->answer.max_bytes || is_padded(request, len)))
+		return error_set(&exchange->error, P2P_BAD_ANSWER,
+				 "%s sends mostly what is of no content", exchange->address);
+	while (rpc_exchange_next(exchange, &data, &step))
+		buf_add(&request->answer, data, step);
+	request->is_amid = exchange->is_paused;
+	if (request->is_amid)
+		return P2P_OK;
+	int code = take_contents(request, &why);
+	buf_reset(&request->answer);
+	if (code == P2P_OK)
+		return P2P_OK;
+	return error_set(&exchange->error, code, "%s: %s", request->address, why.text);
 }

@@ -17,7 +17,9 @@
 
 #define RPC_FILE_MAX	(128u << 10)	/* bytes of the File before the data: 1,000 holders */
 
-enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, HAVE, READ };
+#define RPC_BATCH_MESSAGE_MAX (512u << 10)	/* bytes of a DownloadManyResponse */
+
+enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, HAVE, READ, BATCH };
 
 struct rpc_client;
 
@@ -41,7 +43,7 @@ struct rpc_request {
 	void *arg;
 	char address[NODE_ADDRESS_SIZE];
 	/* What came. */
-	struct buf answer; /* the one message; of a read: the File */
+	struct buf answer; /* the one message; of a read: the File; of a batch: the one at hand */
 	unsigned messages;
 	/* What came of it, by verb. */
 	struct node_record theirs, *known;
@@ -60,6 +62,7 @@ struct rpc_request {
 	struct download_parser parser;
 	bool is_amid;			/* of a message, whose rest comes later */
 	struct transport_sink sink;
+	struct batch *batch; /* the caller's */
 	uint64_t *outstanding; /* of its lane */
 };
 
@@ -71,6 +74,8 @@ struct rpc_request *rpc_request_of(struct rpc_exchange *exchange);
 int	rpc_answer_gather(struct rpc_exchange *exchange, size_t len);
 /* A message of an answer to read(): the File, or bytes for the sink. */
 int	rpc_answer_feed(struct rpc_exchange *exchange, size_t len);
+/* A message of an answer to batch(). */
+int	rpc_answer_batch(struct rpc_exchange *exchange, size_t len);
 /* It ended: turns what came into the request's results, or into its error. */
 void	rpc_answer_judge(struct rpc_request *request);
 

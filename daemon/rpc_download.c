@@ -231,8 +231,8 @@ say_file(struct rpc_call *call, struct download *download)
 
 /* Until all of the call has left, not only until its end: the last block may wait for its reader
  * like any other. */
-static int
-take_place(struct rpc_call_head *head, struct error *err)
+int
+rpc_download_place(struct rpc_call_head *head, struct error *err)
 {
 	atomic_uint *downloads = &head->rpc->downloads;
 
@@ -249,7 +249,7 @@ RPC_TAKE(rpc_download)
 {
 	const P2p__V1__DownloadRequest *request = (const P2p__V1__DownloadRequest *)message;
 	struct rpc_call_head *head = rpc_head(call);
-	int code = take_place(head, err);
+	int code = rpc_download_place(head, err);
 
 	if (code != P2P_OK)
 		return code;

@@ -14,7 +14,7 @@
  * rpc_message.c    messages in byte buffers (a header of its own)
  * rpc_credentials.c  by what a connection is protected (a header of its own)
  * rpc_methods.c    the table
- * rpc_peers.c, rpc_files.c, rpc_have.c, rpc_download.c, rpc_upload.c, rpc_events.c, rpc_health.c, rpc_reflection.c   what the methods do
+ * rpc_peers.c, rpc_files.c, rpc_have.c, rpc_download.c, rpc_batch.c, rpc_upload.c, rpc_events.c, rpc_health.c, rpc_reflection.c   what the methods do
  *
  * A method is a row of functions and knows nothing of batches and tags.  Its steps are called one after the
  * other, never two at once, on the face's own thread, or, if they wait for a disk, on the pool:
@@ -48,7 +48,7 @@
 #define RPC_BLOCK	(256u << 10)			/* bytes of file in one message that we send */
 #define RPC_STREAMS_MAX	128				/* calls at once on one connection */
 #define RPC_HEADERS_MAX	(16u << 10)			/* bytes of the headers of one call */
-#define RPC_DOWNLOADS_MAX 256				/* Downloads at once; each may hold two blocks */
+#define RPC_DOWNLOADS_MAX 256				/* Downloads at once, of many or one; each may hold two blocks */
 #define RPC_WAITS_MAX	1024				/* calls of Have that wait at once */
 #define RPC_CALLS_MAX	2048				/* calls at once on the whole face, but for Health/Check */
 #define RPC_ANSWERS_MAX	(128u << 20)			/* bytes of answers that have not left, but for Downloads */
@@ -103,6 +103,10 @@ RPC_DONE(rpc_have_end);
 RPC_TAKE(rpc_download);
 RPC_NEXT(rpc_download_next);
 RPC_DONE(rpc_download_end);
+/* rpc_batch.c */
+RPC_TAKE(rpc_download_many);
+RPC_NEXT(rpc_download_many_next);
+RPC_DONE(rpc_download_many_end);
 RPC_TAKE(rpc_upload);
 RPC_DONE(rpc_upload_end);
 /* rpc_events.c */
@@ -136,6 +140,9 @@ rpc_head(struct rpc_call *call)
 {
 	return (struct rpc_call_head *)call;
 }
+
+/* One of RPC_DOWNLOADS_MAX until all has left of the call; P2P_TOO_MANY. */
+int	rpc_download_place(struct rpc_call_head *head, struct error *err);
 
 /* --- inside a step: at most one reply, sent when the step answers --- */
 

@@ -203,7 +203,7 @@ batch(struct transport *transport, const char *address, struct batch *contents,
       transport_done_fn fn, void *arg)
 {
 	struct transport *wire = wire_to(transport, address);
-	if (wire != NULL && wire->ops->batch != NULL)
+	if (wire != NULL)
 		return wire->ops->batch(wire, address, contents, fn, arg);
 	struct refused *refused = refuse(transport, OTHER, address, arg);
 	refused->fn.done = fn;

@@ -692,7 +692,7 @@ START_TEST(test_batches_that_ask_for_too_much_are_refused)
 		{ "{\"contents\":[{\"root\":"
 		  "\"0101010101010101010101010101010101010101010101010101010101"
 		  "010101\",\"size\":0}]}",
-		  502 },
+		  400 },
 	};
 
 	start("");

@@ -899,6 +899,114 @@ START_TEST(test_what_is_unknown_is_skipped_but_not_for_ever)
 }
 END_TEST
 
+/* Batches. */
+
+static struct batch_content three[3]; /* of 4, 0 and 8 bytes */
+static unsigned char three_data[16];
+static unsigned three_told, refused_at; /* on_arrived() refuses this one; 0: none */
+
+static int
+on_arrived(void *arg, size_t index, struct error *err)
+{
+	(void)arg;
+	ck_assert_uint_eq(index, three_told);
+	if (++three_told == refused_at)
+		return error_set(err, P2P_BAD_CONTENT, "these are others");
+	return P2P_OK;
+}
+
+/* Adds a message of contents: a text for each that is given, NULL for one that is not. */
+static void
+add_contents(struct rpc_fake_reply *reply, size_t count, const char *const texts[])
+{
+	P2p__V1__DownloadManyResponse response = P2P__V1__DOWNLOAD_MANY_RESPONSE__INIT;
+	P2p__V1__SmallContent contents[4], *list[4];
+
+	for (size_t i = 0; i < count; i++) {
+		list[i] = &contents[i];
+		p2p__v1__small_content__init(list[i]);
+		list[i]->status = texts[i] == NULL ? GRPC_STATUS_NOT_FOUND : GRPC_STATUS_OK;
+		list[i]->data.data = (uint8_t *)texts[i];
+		list[i]->data.len = texts[i] == NULL ? 0 : strlen(texts[i]);
+	}
+	response.n_contents = count;
+	response.contents = list;
+	add(reply, &response.base);
+}
+
+/* Asks for the three, expects a code and that so many were told, and empties the reply. */
+static void
+expect_three(struct stage *stage, int code, unsigned told)
+{
+	static const unsigned char sizes[] = { 4, 0, 8 };
+	static struct batch batch = { .contents = three, .count = 3, .arrived = on_arrived };
+
+	for (size_t i = 0; i < 3; i++)
+		three[i] =
+		    (struct batch_content){ .id = content(sizes[i]), .data = three_data + 4 * i };
+	merkle_empty_root(&three[1].id.root);
+	three_told = 0;
+	stage_again(stage);
+	stage_sync(stage);
+	stage->client->ops->batch(stage->client, stage->address, &batch, on_done, &stage->outcome);
+	expect(stage, code);
+	ck_assert_uint_eq(three_told, told);
+	stage_reply_clear(stage);
+}
+
+#define CONTENTS(...)                                                                    \
+	sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(const char *), (const char *[]) \
+	{                                                                                \
+		__VA_ARGS__                                                              \
+	}
+
+START_TEST(test_a_batch_is_told_content_by_content)
+{
+	struct stage stage;
+
+	stage_open(&stage);
+	add_contents(&stage.reply, CONTENTS("abcd", NULL));
+	add_contents(&stage.reply, CONTENTS("12345678"));
+	expect_three(&stage, P2P_OK, 3);
+	ck_assert_int_eq(three[0].code, P2P_OK);
+	ck_assert_int_eq(three[1].code, P2P_NOT_FOUND);
+	ck_assert_mem_eq(three_data, "abcd", 4);
+	ck_assert_mem_eq(three_data + 8, "12345678", 8);
+	ck_assert_str_eq(stage.method, "/p2p.v1.Files/DownloadMany");
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_answers_to_a_batch_that_make_no_sense_end_it)
+{
+	struct stage stage;
+
+	stage_open(&stage);
+	expect_three(&stage, P2P_BAD_ANSWER, 0); /* nothing at all */
+	add_contents(&stage.reply, CONTENTS("abcd", ""));
+	expect_three(&stage, P2P_BAD_ANSWER, 2); /* too few */
+	add_contents(&stage.reply, CONTENTS("abcd", "", "12345678", ""));
+	expect_three(&stage, P2P_BAD_ANSWER, 3); /* too many */
+	add_contents(&stage.reply, CONTENTS("abcde"));
+	expect_three(&stage, P2P_BAD_ANSWER, 0); /* too long */
+	add_contents(&stage.reply, CONTENTS("abc"));
+	expect_three(&stage, P2P_BAD_ANSWER, 0); /* too short */
+	rpc_fake_add(&stage.reply, "", 0);
+	expect_three(&stage, P2P_BAD_ANSWER, 0); /* of nothing */
+	rpc_fake_add(&stage.reply, "\x0a\x7f", 2);
+	expect_three(&stage, P2P_BAD_ANSWER, 0); /* a length that is not true */
+	add_unknown(&stage.reply, 900000);
+	expect_three(&stage, P2P_BAD_ANSWER, 0); /* over its limit */
+	refused_at = 2;
+	add_contents(&stage.reply, CONTENTS("abcd", "", "12345678"));
+	expect_three(&stage, P2P_BAD_CONTENT, 2); /* what the caller does not believe */
+	refused_at = 0;
+	stage.reply.status = GRPC_STATUS_UNIMPLEMENTED;
+	expect_three(&stage, P2P_BAD_METHOD, 0);
+	stage_close(&stage);
+}
+END_TEST
+
 START_TEST(test_a_break_in_the_middle_is_no_success)
 {
 	struct stage stage;
@@ -1621,6 +1729,8 @@ main(void)
 	tcase_add_test(tcase, test_answers_that_do_not_fit_feed_nothing_wrong);
 	tcase_add_test(tcase, test_a_file_that_describes_itself_without_end_is_a_bad_answer);
 	tcase_add_test(tcase, test_what_is_unknown_is_skipped_but_not_for_ever);
+	tcase_add_test(tcase, test_a_batch_is_told_content_by_content);
+	tcase_add_test(tcase, test_answers_to_a_batch_that_make_no_sense_end_it);
 	tcase_add_test(tcase, test_a_break_in_the_middle_is_no_success);
 	tcase_add_test(tcase, test_long_messages_come_in_slices);
 	tcase_add_test(tcase, test_a_stall_and_a_drip_end_in_time);
