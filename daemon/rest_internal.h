@@ -7,8 +7,8 @@
  * rest_request.c  one request, from its first line to its completion
  * rest_answer.c   responses
  * rest_route.c    the table
- * rest_api.c rest_health.c rest_files.c rest_layer.c rest_batch.c rest_have.c
- *                 rest_upload.c rest_gateway.c rest_events.c
+ * rest_api.c rest_health.c rest_files.c rest_layer.c rest_batch.c rest_have.c rest_upload.c rest_gateway.c
+ * rest_events.c
  *                 what the table points to
  * rest_pause.c    connections that wait for the mind
  * rest_throttle.c file bytes under a limit of bandwidth
