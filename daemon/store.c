@@ -147,13 +147,17 @@ store_open_temp(struct store *store, const char *base, int flags, mode_t mode, i
 		struct error *err)
 {
 	char path[sizeof(STORE_TEMP_DIR) + NAME_MAX + 1];
+	struct error why;
 
 	if ((flags & O_CREAT) != 0 && store_check_place(store, err) < 0)
 		return P2P_IO;
 	snprintf(path, sizeof(path), "%s/%s", STORE_TEMP_DIR, base);
-	int rc = file_open_beneath(store->root_fd, path, flags, mode, ret_fd, err);
-	if (rc != P2P_NOT_FOUND || (flags & O_CREAT) == 0)
+	int rc = file_open_beneath(store->root_fd, path, flags, mode, ret_fd, &why);
+	if (rc != P2P_NOT_FOUND || (flags & O_CREAT) == 0) {
+		if (rc < 0 && err != NULL)
+			*err = why;
 		return rc;
+	}
 	int temp_fd;
 	rc = open_temp_dir(store->root_fd, true, &temp_fd, err);
 	if (rc < 0)
