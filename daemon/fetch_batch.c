@@ -183,6 +183,22 @@ outcome_of(int code)
 	return code == P2P_UNREACHABLE || code == P2P_TIMEOUT ? WIRE_FAILED : WIRE_UNJUDGED;
 }
 
+/* Several batches may find the same liar out before the others are broken off: that is told once. */
+static void
+bar_liar(struct fetches *fetches, const struct fetch_batch *batch, const struct error *err)
+{
+	metrics_add(METRIC_PIECES_BAD, 1);
+	if (!is_shunned(fetches, batch->peer))
+		log_warn("peer %s sent wrong bytes: %s; it is not asked for many files at once for %u minutes",
+		    batch->peer, err->text, SHUN_MS / 60000);
+	shun(fetches, batch->peer, SHUN_MS);
+	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
+		for (struct active *active = fetch->actives; active; active = active->next)
+			if (active->batch != NULL && active->batch != batch &&
+			    strcmp(active->batch->peer, batch->peer) == 0)
+				fetch_batch_stop(active);
+}
+
 /* Whose fault it was that it did not end well, and what follows. */
 static void
 judge(struct fetch_batch *batch, int code, const struct error *err)
@@ -191,10 +207,7 @@ judge(struct fetch_batch *batch, int code, const struct error *err)
 	if (code == P2P_OK || code == P2P_CANCELLED || code == P2P_SHUTTING_DOWN)
 		return;
 	if (batch->has_lied) {
-		metrics_add(METRIC_PIECES_BAD, 1);
-		log_warn("peer %s sent wrong bytes: %s; it is not asked for many files at once for %u minutes",
-		    batch->peer, err->text, SHUN_MS / 60000);
-		shun(fetches, batch->peer, SHUN_MS);
+		bar_liar(fetches, batch, err);
 	} else if (code == P2P_UNREACHABLE || code == P2P_TIMEOUT || code == P2P_TOO_MANY) {
 		log_debug("peer %s broke off: %s", batch->peer, err->text);
 		shun(fetches, batch->peer, SHUN_BRIEFLY_MS);
