@@ -74,7 +74,8 @@
 	CALL(socket, NET) \
 	CALL(accept, NET) \
 	CALL(recv, NET) \
-	CALL(send, NET)
+	CALL(send, NET) \
+	CALL(malloc, 0) /* and its like; its path is "/malloc" */
 
 enum group { DISK = 1, SYNC = 2, NET = 4 };
 
@@ -477,6 +478,38 @@ OPENS(open, , , AT_FDCWD)
 OPENS(open64, , , AT_FDCWD)
 OPENS(openat, int fd AND(), FD_AND, fd)
 OPENS(openat64, int fd AND(), FD_AND, fd)
+
+/* --- memory: glibc's own, for dlsym() itself may ask for some.  A sanitizer has its own, and is not to be had with this. --- */
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+void *__libc_malloc(size_t bytes);
+void *__libc_calloc(size_t count, size_t bytes);
+void *__libc_realloc(void *old, size_t bytes);
+
+static bool
+is_memory_refused(void)
+{
+	return plan.is_on && is_refused(CALL_malloc, -1, "/malloc");
+}
+
+void *
+malloc(size_t bytes)
+{
+	return is_memory_refused() ? NULL : __libc_malloc(bytes);
+}
+
+void *
+calloc(size_t count, size_t bytes)
+{
+	return is_memory_refused() ? NULL : __libc_calloc(count, bytes);
+}
+
+void *
+realloc(void *old, size_t bytes)
+{
+	return is_memory_refused() ? NULL : __libc_realloc(old, bytes);
+}
+#endif
 
 /* --- the wall clock --- */
 
