@@ -21,6 +21,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -386,6 +387,19 @@ hold_fds(struct conn *conn, struct msghdr *message)
 		conn->has_extra_fds = true;
 }
 
+/* The peer sends no more.  If it does not listen either, which is not the same, nobody wants what runs for it. */
+static void
+note_eof(struct conn *conn)
+{
+	struct pollfd end = { .fd = conn->fd };
+
+	conn->is_eof = true;
+	watcher_free(conn->watcher);
+	conn->watcher = NULL;
+	if (conn->command != NULL && poll(&end, 1, 0) == 1 && (end.revents & POLLHUP) != 0)
+		atomic_store(&conn->command->is_abandoned, true);
+}
+
 static void
 receive(struct conn *conn)
 {
@@ -405,11 +419,8 @@ receive(struct conn *conn)
 		return;
 	}
 	hold_fds(conn, &message);
-	if (got == 0) {
-		conn->is_eof = true;
-		watcher_free(conn->watcher);
-		conn->watcher = NULL;
-	}
+	if (got == 0)
+		note_eof(conn);
 	if (!conn->is_closing)
 		conn->in_len += (size_t)got;
 }
@@ -562,8 +573,10 @@ conn_free(struct conn *conn)
 {
 	struct control *control = conn->control;
 
-	if (conn->command != NULL)
+	if (conn->command != NULL) {
 		conn->command->conn = NULL;
+		atomic_store(&conn->command->is_abandoned, true);
+	}
 	watcher_free(conn->watcher);
 	/* At the end of the face the fetches look after themselves: what they have stays on the
 	 * disk. */

@@ -232,7 +232,7 @@ cmd_put(struct command *command)
 	if (!take_put(command, &put))
 		return;
 	if (service_put_begin(command->service, &put, &upload, &err) == P2P_OK &&
-	    service_put_feed_fd(upload, command->fds[0], &err) == P2P_OK &&
+	    service_put_feed_fd(upload, command->fds[0], &command->is_abandoned, &err) == P2P_OK &&
 	    service_put_end(upload, &stored, &err) == P2P_OK) {
 		reply_final(command, 200);
 		reply_text(&command->reply, "name", put.name);

@@ -6,6 +6,7 @@
 #ifndef P2PD_CONTROL_INTERNAL_H
 #define P2PD_CONTROL_INTERNAL_H
 
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "buf.h"
@@ -55,6 +56,7 @@ struct command {
 	bool has_extra_fds;		/* more came than are held */
 	struct buf reply;
 	int code;			/* of the final line; 0 until it is written */
+	atomic_bool is_abandoned;	/* whoever asked is gone; set by the mind, read by the hand */
 	uint64_t fetch;			/* begun with to=fd: ends with the connection */
 	uid_t uid;			/* row NULL: whose rights; and the answer: */
 	gid_t gid;

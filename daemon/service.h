@@ -152,7 +152,9 @@ struct service_stored {
 int	service_put_begin(struct service *service, const struct service_put *put, struct service_upload **ret,
 	    struct error *err);
 int	service_put_feed(struct service_upload *upload, const void *data, size_t len, struct error *err);	/* (disk) */
-int	service_put_feed_fd(struct service_upload *upload, int fd, struct error *err);	/* (disk) */
+/* All of a file; P2P_CANCELLED once *is_abandoned (may be NULL).  (disk) */
+int	service_put_feed_fd(struct service_upload *upload, int fd, const atomic_bool *is_abandoned,
+	    struct error *err);
 /* True if it was said how many bytes will come, by a size or an expected content: then service_put_end() finds what is missing.
  * Otherwise only the sender knows the end. */
 bool	service_put_is_sized(const struct service_upload *upload);

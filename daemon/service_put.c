@@ -289,9 +289,10 @@ service_put_feed(struct service_upload *upload, const void *data, size_t len, st
 }
 
 int
-service_put_feed_fd(struct service_upload *upload, int fd, struct error *err)
+service_put_feed_fd(struct service_upload *upload, int fd, const atomic_bool *is_abandoned,
+		    struct error *err)
 {
-	return settle(upload, store_upload_feed_fd(upload->upload, fd, err));
+	return settle(upload, store_upload_feed_fd(upload->upload, fd, is_abandoned, err));
 }
 
 static int

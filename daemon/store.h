@@ -105,8 +105,10 @@ uint64_t	 store_upload_bytes(const struct store_upload *upload);
 /* Appends and hashes.  One thread at a time.  P2P_TOO_LARGE over max_bytes, P2P_BAD_CONTENT past the announced
  * size, P2P_NO_SPACE where the reserve begins.  After a failure the upload can only be freed. */
 int		 store_upload_feed(struct store_upload *upload, const void *data, size_t len, struct error *err);
-/* Appends all of a regular file from its beginning (a user's, by descriptor); P2P_CONFLICT if it changes meanwhile. */
-int		 store_upload_feed_fd(struct store_upload *upload, int fd, struct error *err);
+/* Appends all of a regular file from its beginning (a user's, by descriptor); P2P_CONFLICT if it changes meanwhile,
+ * P2P_CANCELLED once *is_abandoned (may be NULL). */
+int		 store_upload_feed_fd(struct store_upload *upload, int fd, const atomic_bool *is_abandoned,
+		     struct error *err);
 /*
  * Makes the file durable and gives it its name (mode as given less the umask; mtime_ns kept, or now if 0).
  * With FILE_KEEP_EXISTING a file of that name that has the very same content counts as done; another one

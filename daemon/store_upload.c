@@ -260,7 +260,7 @@ read_block(int fd, unsigned char *block, uint64_t offset, struct error *err)
 }
 
 static int
-feed_file(struct store_upload *upload, int fd, struct error *err)
+feed_file(struct store_upload *upload, int fd, const atomic_bool *is_abandoned, struct error *err)
 {
 	struct stat before, after;
 	struct file_sig sig_before, sig_after;
@@ -273,6 +273,8 @@ feed_file(struct store_upload *upload, int fd, struct error *err)
 	posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	int rc = flush(upload, err);
 	while (rc == P2P_OK) {
+		if (is_abandoned != NULL && atomic_load(is_abandoned))
+			return error_set(err, P2P_CANCELLED, "nobody wants the file any more");
 		ssize_t len = read_block(fd, block_of(upload), offset, err);
 		if (len < 0)
 			return (int)len;
@@ -295,14 +297,15 @@ feed_file(struct store_upload *upload, int fd, struct error *err)
 }
 
 int
-store_upload_feed_fd(struct store_upload *upload, int fd, struct error *err)
+store_upload_feed_fd(struct store_upload *upload, int fd, const atomic_bool *is_abandoned,
+		     struct error *err)
 {
 	struct error why;
 	int rc = check_usable(upload, err);
 
 	if (rc < 0)
 		return rc;
-	return settle(upload, feed_file(upload, fd, &why), &why, err);
+	return settle(upload, feed_file(upload, fd, is_abandoned, &why), &why, err);
 }
 
 /* Ends the bytes: all of them written, the content id known.  Once. */

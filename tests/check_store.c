@@ -429,7 +429,7 @@ START_TEST(test_a_user_file_is_taken_by_descriptor)
 	int fd = open_in_share("source", O_RDONLY);
 	lseek(fd, 12345, SEEK_SET); /* from its beginning, wherever the offset is */
 	struct store_upload *upload = store_upload_new(store, UINT64_MAX, 1 << 30, 0, &err);
-	ck_assert_int_eq(P2P_OK, store_upload_feed_fd(upload, fd, &err));
+	ck_assert_int_eq(P2P_OK, store_upload_feed_fd(upload, fd, NULL, &err));
 	ck_assert_int_eq(P2P_OK, store_upload_commit(upload, "copy", 0644, 0, FILE_KEEP_EXISTING,
 						     &written, &err));
 	ck_assert(content_equal(&id, &written.content));
@@ -441,13 +441,27 @@ START_TEST(test_a_user_file_is_taken_by_descriptor)
 }
 END_TEST
 
+START_TEST(test_an_upload_of_a_user_file_that_nobody_wants_any_more_ends_and_leaves_nothing)
+{
+	atomic_bool is_abandoned = true;
+
+	write_file("source", "abc", 3);
+	int fd = open_in_share("source", O_RDONLY);
+	struct store_upload *upload = store_upload_new(store, UINT64_MAX, 1 << 30, 0, &err);
+	ck_assert_int_eq(P2P_CANCELLED, store_upload_feed_fd(upload, fd, &is_abandoned, &err));
+	store_upload_free(upload);
+	ck_assert_int_eq(0, count_temp_files());
+	close(fd);
+}
+END_TEST
+
 START_TEST(test_a_descriptor_of_no_regular_file_is_refused)
 {
 	int ends[2];
 
 	ck_assert_int_eq(0, pipe(ends));
 	struct store_upload *upload = store_upload_new(store, UINT64_MAX, 1 << 30, 0, &err);
-	ck_assert_int_eq(P2P_FORBIDDEN, store_upload_feed_fd(upload, ends[0], &err));
+	ck_assert_int_eq(P2P_FORBIDDEN, store_upload_feed_fd(upload, ends[0], NULL, &err));
 	store_upload_free(upload);
 	close(ends[0]);
 	close(ends[1]);
@@ -697,6 +711,9 @@ main(void)
 	tcase_add_test(writing, test_names_of_ours_and_names_outside_are_refused);
 	tcase_add_test(writing, test_sizes_are_held_to_what_was_announced_and_allowed);
 	tcase_add_test(writing, test_a_user_file_is_taken_by_descriptor);
+	tcase_add_test(
+	    writing,
+	    test_an_upload_of_a_user_file_that_nobody_wants_any_more_ends_and_leaves_nothing);
 	tcase_add_test(writing, test_a_descriptor_of_no_regular_file_is_refused);
 	tcase_add_test(writing, test_a_temporary_directory_that_somebody_removed_is_made_again);
 	tcase_add_test(writing, test_a_write_past_the_file_size_limit_fails_and_leaves_nothing);

@@ -105,6 +105,16 @@ ok "the daemon answers as ever" until_true 5 ctl a status
 ok "its memory is bounded" test "$(awk '/VmHWM/ { print $2 }' "/proc/${PID[a]}/status")" -lt $((FACTOR > 1 ? 2000000 : 200000))
 ok "its descriptors are free again" until_true 5 eval '(($(ls "/proc/${PID[a]}/fd" | wc -l) < 80))'
 
+# A put of what takes long, whose sender is gone: as for Ctrl-C.
+truncate -s 16G "$TMP/long"
+"$P2PCTL" -s "$socket" -q put "$TMP/long" &
+client=$!
+until_true 10 eval '[[ -n $(find "$TMP/a/share/.p2pd-partial" -name "upload-*" -size +1M 2>/dev/null) ]]'
+ok "a put is under way" kill $client
+ok "its sender is gone: it ends soon, and leaves nothing" until_true 5 eval '[[ -z $(find "$TMP/a/share/.p2pd-partial" -type f) ]]'
+ok "nor has it got its name" not test -e "$TMP/a/share/long"
+wait $client 2>/dev/null
+
 if ((EUID == 0)); then
 	chmod 755 "$TMP/a"
 	chmod 666 "$socket" # what the file's mode should keep out, the peer's user must
