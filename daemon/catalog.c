@@ -228,10 +228,22 @@ give_back_memory(void)
 #endif
 }
 
+/* What can wait, while there is nothing else to do; holds mu. */
+static void
+do_chores(struct catalog *catalog)
+{
+	while (catalog->has_chores && catalog->first == NULL && !catalog->is_stopping) {
+		pthread_mutex_unlock(&catalog->mu);
+		catalog->has_chores = names_tidy(catalog->writer);
+		pthread_mutex_lock(&catalog->mu);
+	}
+}
+
 /* Waits for work or the end; holds mu. */
 static void
 rest(struct catalog *catalog)
 {
+	do_chores(catalog);
 	struct timespec until;
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += REST_S;
@@ -260,6 +272,8 @@ scribe_main(void *arg)
 		struct catalog_batch *group = take_group(catalog);
 		pthread_mutex_unlock(&catalog->mu);
 		write_list(catalog, group);
+		/* Some in any case, lest they grow as long as work keeps coming. */
+		catalog->has_chores = names_tidy(catalog->writer);
 		pthread_mutex_lock(&catalog->mu);
 	}
 	pthread_mutex_unlock(&catalog->mu);
@@ -356,6 +370,7 @@ catalog_new(struct loop *loop, const char *state_directory, const char *self, ch
 		goto fail;
 	}
 	publish_head(&catalog->head, &row);
+	catalog->has_chores = true;
 	if (thread_start(&catalog->scribe, NULL, "p2pd-scribe", scribe_main, catalog) != 0) {
 		error_set(err, P2P_INTERNAL, "cannot start the catalog's thread");
 		goto fail;

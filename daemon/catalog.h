@@ -27,7 +27,7 @@
 
 #define CATALOG_FILES_PER_PEER	10000000ull	/* entries believed of one other peer */
 #define CATALOG_PAGE_MAX	1000		/* rows of one answer to a search */
-#define CATALOG_CURSOR_SIZE	(NAME_SIZE * 2 + 80)	/* bytes of a cursor's text, with NUL */
+#define CATALOG_CURSOR_SIZE	(NAME_SIZE * 2 + 128)	/* bytes of a cursor's text, with NUL */
 #define CATALOG_ID_PREFIX_MIN	8		/* hex digits of a root that may stand for it */
 
 struct catalog;
@@ -78,19 +78,44 @@ struct catalog_found {
 };
 typedef bool	(*catalog_found_fn)(void *arg, const struct catalog_found *found);	/* false: enough */
 
-enum catalog_match { CATALOG_SUBSTRING, CATALOG_GLOB, CATALOG_EXACT, CATALOG_UNDER };
+enum catalog_match {
+	CATALOG_SUBSTRING,	/* somewhere in the name, whatever the case (name_fold()); "": everything */
+	CATALOG_GLOB,		/* the whole name, as name_match() */
+	CATALOG_EXACT,		/* the whole name */
+	CATALOG_UNDER,		/* everything below directory `text`; "": everything */
+	CATALOG_ROOT,		/* contents whose root begins with these hex digits, CATALOG_ID_PREFIX_MIN at least, either case */
+};
+/* What else a result must be. */
+enum catalog_state { CATALOG_ANY_STATE, CATALOG_HERE, CATALOG_AWAY };
+struct catalog_filter {
+	uint64_t size_min, size_max;		/* bytes, both included */
+	int64_t mtime_min_ns, mtime_max_ns;	/* the same, of the newest among the holders' */
+	const char *directory;			/* somewhere below it; NULL: anywhere */
+	const char *holder;			/* this peer is one of the holders; NULL: whoever */
+	enum catalog_state state;		/* HERE: one of the holders is (we always are); AWAY: none is */
+	bool (*is_here)(void *arg, const char *peer);	/* asked for `state`; any thread */
+	void *is_here_arg;
+};
+#define CATALOG_FILTER_NONE { .size_max = UINT64_MAX, .mtime_min_ns = INT64_MIN, .mtime_max_ns = INT64_MAX }
+
 struct catalog_query {
-	enum catalog_match match;	/* SUBSTRING ignores the case of ASCII letters; UNDER: everything below directory `text` */
-	const char *text;		/* "" with SUBSTRING or UNDER: everything */
+	enum catalog_match match;
+	const char *text;		/* at most NAME_MAX_BYTES */
 	bool local_only;
 	uint32_t limit;			/* rows, 1 to CATALOG_PAGE_MAX */
 	const char *cursor;		/* from the page before, or NULL */
+	const struct catalog_filter *filter;	/* or NULL; borrowed */
 };
-/* Calls fn for a page of what fits, ordered by name (bytes), then size and root.  If there is more, ret_cursor[CATALOG_CURSOR_SIZE]
- * is where to go on, else it is "".  P2P_BAD_REQUEST for a damaged cursor. */
+/*
+ * Calls fn for a page of what fits: SUBSTRING best fit first (enum name_fit) and of equals the name first that became known here last;
+ * GLOB in the latter order; EXACT, UNDER and "" by name (bytes); ROOT by root.  Contents of one name by size and root.
+ * If there is or may be more, ret_cursor[CATALOG_CURSOR_SIZE] is where to go on, else it is "".  What a page costs is bounded, so
+ * it may be short, even empty, and have a cursor all the same.
+ * P2P_BAD_REQUEST for a cursor of something else, a limit, text or root that cannot be; P2P_IO.
+ */
 int		 catalog_search(struct catalog *catalog, const struct catalog_query *query,
 		     catalog_found_fn fn, void *arg, char *ret_cursor, struct error *err);
-/* Calls fn for every (name, content) whose root begins with the hex digits (at least CATALOG_ID_PREFIX_MIN, either case), at most `limit`. */
+/* The first page of CATALOG_ROOT, at most `limit`. */
 int		 catalog_find_root(struct catalog *catalog, const char *hex_prefix, uint32_t limit,
 		     catalog_found_fn fn, void *arg);
 /* Calls fn with the peer id of every holder of a content (this peer excluded). */

@@ -96,10 +96,11 @@ struct old_entry {
 };
 
 static int
-old_entry_load(struct db *db, const char *name, int64_t peer_no, struct old_entry *ret)
+old_entry_load(struct db *db, int64_t name_id, int64_t peer_no, struct old_entry *ret)
 {
 	*ret = (struct old_entry){ 0 };
-	int found = db_start(db, SQL_ENTRY_GET, db_text(name), db_int((uint64_t)peer_no));
+	int found =
+	    db_start(db, SQL_ENTRY_GET, db_int((uint64_t)name_id), db_int((uint64_t)peer_no));
 	if (found != 1)
 		return found;
 	ret->exists = true;
@@ -112,12 +113,13 @@ old_entry_load(struct db *db, const char *name, int64_t peer_no, struct old_entr
 }
 
 static int
-write_entry(struct db *db, int64_t peer_no, const struct change *change)
+write_entry(struct db *db, int64_t name_id, int64_t peer_no, const struct change *change)
 {
 	if (change->is_removed)
-		return db_run(db, SQL_ENTRY_PUT, db_text(change->name), db_int((uint64_t)peer_no),
-			      db_int(0), db_null(), db_int(0), db_int(0), db_int(change->seq));
-	return db_run(db, SQL_ENTRY_PUT, db_text(change->name), db_int((uint64_t)peer_no),
+		return db_run(db, SQL_ENTRY_PUT, db_int((uint64_t)name_id),
+			      db_int((uint64_t)peer_no), db_int(0), db_null(), db_int(0), db_int(0),
+			      db_int(change->seq));
+	return db_run(db, SQL_ENTRY_PUT, db_int((uint64_t)name_id), db_int((uint64_t)peer_no),
 		      db_int(change->content.size_bytes), db_digest(&change->content.root),
 		      db_int((uint64_t)change->mtime_ns), db_int(change->mode),
 		      db_int(change->seq));
@@ -129,12 +131,15 @@ static int
 put_entry(struct apply *apply, struct peer_row *row, const char *peer, const struct change *change)
 {
 	struct old_entry old;
-	int code = old_entry_load(apply->db, change->name, row->no, &old);
+	int64_t name_id;
+	int code = name_row_need(apply->db, change->name, &name_id);
+	if (code == P2P_OK)
+		code = old_entry_load(apply->db, name_id, row->no, &old);
 	if (code < 0)
 		return code;
 	if (old.exists && old.seq >= change->seq)
 		return P2P_OK;
-	if ((code = write_entry(apply->db, row->no, change)) < 0)
+	if ((code = write_entry(apply->db, name_id, row->no, change)) < 0)
 		return code;
 
 	row->entry_count += !old.exists;
@@ -298,7 +303,9 @@ drop_entries(struct apply *apply, struct peer_row *row, const char *peer)
 		apply->is_mute = true;
 	}
 	row->entry_count = row->file_count = row->byte_count = 0;
-	return db_run(apply->db, SQL_ENTRY_DROP_ALL, db_int((uint64_t)row->no));
+	/* What nobody else has is dropped later: catalog_names.c. */
+	int code = db_run(apply->db, SQL_ORPHAN_NOTE, db_int((uint64_t)row->no));
+	return code < 0 ? code : db_run(apply->db, SQL_ENTRY_DROP_ALL, db_int((uint64_t)row->no));
 }
 
 static int

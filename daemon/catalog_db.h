@@ -50,6 +50,10 @@ int db_fail(struct db *db, int rc);
 bool db_is_damage(int rc);
 /* Notes that everything is in order, for the next start.  Writer only. */
 void db_mark_closed(struct db *db);
+/* catalog_schema.c, for catalog_open.c; answers of SQLite.  SQLITE_ERROR of db_migrate(): the tables are others. */
+bool db_schema_is_known(int64_t version);
+int db_create_schema(struct db *db, const char *self, int application_id);
+int db_migrate(struct db *db, int64_t version);
 void db_forgive(struct db *db);
 
 struct db_arg {
@@ -191,6 +195,18 @@ int peer_row_load(struct db *db, const char *id, struct peer_row *ret); /* 1, 0 
  * own row; it is saved when it moved.  After a failure the caller undoes both. */
 int batch_apply(struct db *db, struct catalog_batch *batch, struct peer_row *self);
 
+/* --- names; see catalog_names.c --- */
+
+/* The number of a name: 1, 0 unknown, or a code; the second makes it if need be. */
+int name_row_find(struct db *db, const char *name, int64_t *ret_id);
+int name_row_need(struct db *db, const char *name, int64_t *ret_id);
+/* The last name that the index holds; what comes behind is to be walked.  Readers: inside of a transaction. */
+int64_t names_indexed(struct db *db);
+/* Scribe, outside of a transaction: does some of what can wait, in one of its own; true if there may be more to do. */
+bool names_tidy(struct db *db);
+/* At the opening: makes an index anew that other Unicode tables made. */
+int names_check(struct db *db);
+
 /* --- the catalog --- */
 
 /* Of catalog_head; odd `turn`: being written. */
@@ -210,6 +226,7 @@ struct catalog {
 	struct db *writer; /* the scribe's, once it runs */
 	pthread_t scribe;
 	int trouble; /* the scribe's: code of the last failed commit */
+	bool has_chores; /* the scribe's: names_tidy() may have more to do */
 
 	pthread_mutex_t mu;     /* of what follows */
 	pthread_cond_t written; /* for those who wait for a batch */

@@ -36,7 +36,6 @@
 #include "mem.h"
 
 #define APPLICATION_ID 0x70327064 /* "p2pd", for file(1) */
-#define SCHEMA_VERSION 1
 #define BUSY_MS        5000
 #define RECORD_MAX     (16 << 20) /* bytes of one value; a layer takes 8 MiB at most */
 /* The check takes about 2.5 ms a MiB. */
@@ -47,7 +46,7 @@
 /* Both kinds of connections. */
 static const char settings[] = "PRAGMA mmap_size=0; PRAGMA cell_size_check=ON;"
 			       "PRAGMA trusted_schema=OFF; PRAGMA temp_store=MEMORY;";
-static const char reader_settings[] = "PRAGMA cache_size=-512;";
+static const char reader_settings[] = "PRAGMA cache_size=-2048;";
 /*
  * The scribe's cache holds what a batch of a thousand rows touches in all trees, and is let go when
  * it rests. The log is folded back every 16 MiB, and cut to 4 MiB afterwards, also when a long
@@ -56,32 +55,6 @@ static const char reader_settings[] = "PRAGMA cache_size=-512;";
 static const char writer_settings[] = "PRAGMA cache_size=-16384; PRAGMA journal_mode=WAL;"
 				      "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4096;"
 				      "PRAGMA journal_size_limit=4194304;";
-
-static const char schema[] =
-    "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-    "CREATE TABLE peer(no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
-    " name TEXT NOT NULL DEFAULT '', addresses TEXT NOT NULL DEFAULT '',"
-    " epoch INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL DEFAULT 0,"
-    " entry_count INTEGER NOT NULL DEFAULT 0, file_count INTEGER NOT NULL DEFAULT 0,"
-    " byte_count INTEGER NOT NULL DEFAULT 0, heard_wall_ms INTEGER NOT NULL DEFAULT 0);"
-    /* Clustered by name: a search is one walk, and a look-up one descent. */
-    "CREATE TABLE entry(name TEXT NOT NULL, peer INTEGER NOT NULL, size INTEGER NOT NULL,"
-    " root BLOB, mtime_ns INTEGER NOT NULL, mode INTEGER NOT NULL, seq INTEGER NOT NULL,"
-    " PRIMARY KEY(name, peer)) WITHOUT ROWID;"
-    "CREATE INDEX entry_seq ON entry(peer, seq);"
-    "CREATE INDEX entry_root ON entry(root, size, peer) WHERE root IS NOT NULL;"
-    "CREATE TABLE local(name TEXT PRIMARY KEY NOT NULL, size INTEGER NOT NULL,"
-    " root BLOB NOT NULL, mtime_ns INTEGER NOT NULL, mode INTEGER NOT NULL,"
-    " sig_size INTEGER NOT NULL, sig_mtime_ns INTEGER NOT NULL, sig_ctime_ns INTEGER NOT NULL,"
-    " sig_device INTEGER NOT NULL, sig_inode INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE INDEX local_root ON local(root, size);"
-    "CREATE TABLE layer(id INTEGER PRIMARY KEY, root BLOB NOT NULL, size INTEGER NOT NULL,"
-    " nodes BLOB NOT NULL, UNIQUE(root, size));"
-    "CREATE TABLE fetch(id INTEGER PRIMARY KEY, what TEXT NOT NULL, replace_it INTEGER NOT NULL);"
-    "CREATE TABLE fetch_item(fetch INTEGER NOT NULL, position INTEGER NOT NULL,"
-    " name TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, mtime_ns INTEGER NOT NULL,"
-    " mode INTEGER NOT NULL, PRIMARY KEY(fetch, position)) WITHOUT ROWID;"
-    "CREATE INDEX fetch_item_name ON fetch_item(fetch, name);";
 
 /* --- connections --- */
 
@@ -207,9 +180,9 @@ check_bounded(struct db *db, bool was_closed)
 	return rc;
 }
 
-/* *ret_why is set if the file is SQLite's, but not ours. */
+/* *ret_why is set if the file is SQLite's, but not ours.  An older version of ours becomes the one of today. */
 static int
-check_owner(struct db *db, const char *self, const char **ret_why)
+check_version(struct db *db, const char **ret_why)
 {
 	int64_t application = 0, version = 0;
 	int rc = ask_int(db, "PRAGMA application_id", &application);
@@ -217,11 +190,26 @@ check_owner(struct db *db, const char *self, const char **ret_why)
 		rc = ask_int(db, "PRAGMA user_version", &version);
 	if (rc != SQLITE_OK)
 		return rc;
-	if (application != APPLICATION_ID || version != SCHEMA_VERSION) {
+	if (application != APPLICATION_ID || !db_schema_is_known(version)) {
 		*ret_why = application != APPLICATION_ID ? "it is not a catalog of p2pd"
 							 : "it is of a foreign version";
 		return SQLITE_OK;
 	}
+	rc = db_migrate(db, version);
+	if (rc == SQLITE_ERROR) {
+		*ret_why = "its tables are not those of a catalog";
+		return SQLITE_OK;
+	}
+	return rc;
+}
+
+/* The same for what is in it. */
+static int
+check_owner(struct db *db, const char *self, const char **ret_why)
+{
+	int rc = check_version(db, ret_why);
+	if (rc != SQLITE_OK || *ret_why != NULL)
+		return rc;
 	for (int i = 0; i < SQL_COUNT && rc == SQLITE_OK; i++)
 		if ((rc = db_prepare(db, i)) == SQLITE_ERROR) {
 			*ret_why = "its tables are not those of a catalog";
@@ -249,20 +237,6 @@ examine(struct db *db, const char *self, enum wal_state wal, const char **ret_wh
 	return rc;
 }
 
-static int
-create_schema(struct db *db, const char *self)
-{
-	char *sql = mem_format("BEGIN IMMEDIATE; %s"
-			       "PRAGMA application_id=%d; PRAGMA user_version=%d;"
-			       "INSERT INTO meta(key,value) VALUES('open',0);"
-			       "INSERT INTO peer(no,id,epoch) VALUES(%d,'%s',%lld);COMMIT",
-			       schema, APPLICATION_ID, SCHEMA_VERSION, SELF_NO, self,
-			       (long long)clock_wall_ms());
-	int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
-	free(sql);
-	return rc;
-}
-
 static void
 remove_new(const char *path)
 {
@@ -285,9 +259,10 @@ make_file(const struct db_site *site, const char *self, struct error *err)
 	struct db *db;
 	int code = P2P_OK;
 	remove_new(making.path);
-	int rc = open_handle(&making, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, writer_settings, &db);
+	int rc =
+	    open_handle(&making, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, writer_settings, &db);
 	if (rc == SQLITE_OK)
-		rc = create_schema(db, self);
+		rc = db_create_schema(db, self, APPLICATION_ID);
 	if (rc != SQLITE_OK) {
 		code = db_fail(db, rc);
 		error_set(err, code, "cannot make the catalog %s: %s", site->path,
@@ -423,6 +398,8 @@ try_open(struct db_site *site, const char *self, struct db **ret, const char **r
 		rc = examine(db, self, wal, ret_why);
 	if (rc == SQLITE_OK && *ret_why == NULL)
 		rc = mark_open(db);
+	if (rc == SQLITE_OK && *ret_why == NULL && names_check(db) != P2P_OK)
+		rc = sqlite3_extended_errcode(db->handle);
 	if (rc == SQLITE_OK && *ret_why == NULL) {
 		*ret = db;
 		return P2P_OK;

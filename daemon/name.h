@@ -31,4 +31,38 @@ size_t	name_utf8_span(const char *text, size_t len);
  * [abc] [a-z] [^a] sets, as SQLite's GLOB does. */
 bool	name_match(const char *glob, const char *name);
 
+/* --- looking for names; see name_fold.c --- */
+
+#define NAME_FOLDED_SIZE	(3 * NAME_MAX_BYTES + 1)	/* folding makes no text longer than this */
+
+/* `len` bytes of UTF-8, at most NAME_MAX_BYTES, in normal form C; false if they are no UTF-8 or ret[size] is too small. */
+bool	name_compose(const char *text, size_t len, char *ret, size_t size);
+/* The same with its case folded: what two names have in common that differ in nothing else. */
+bool	name_fold(const char *text, size_t len, char *ret, size_t size);
+
+/* Which Unicode tables these two go by; folding may differ with others. */
+const char *name_tables(void);
+
+/* How well a text fits a name, best first. */
+enum name_fit {
+	NAME_FIT_WHOLE,		/* it is the name, or its last part */
+	NAME_FIT_BEGIN,		/* the last part begins with it */
+	NAME_FIT_WORD,		/* a word begins with it */
+	NAME_FIT_INSIDE,
+	NAME_FIT_NONE,
+};
+/* Both folded; `text` not empty. */
+enum name_fit name_fit(const char *name, const char *text);
+/* True if a word of `text` may begin at `at`: nothing, or a separator, stands before. */
+bool	name_begins_word(const char *text, const char *at);
+
+/* What an index for searches holds of a name: its words divided by blanks, a mark before its last part and one at its end.
+ * A name with directories has a blank first. */
+#define NAME_KEY_LAST		'\x02'
+#define NAME_KEY_END		'\x03'
+#define NAME_KEY_SIZE		(NAME_FOLDED_SIZE + 3)
+void	name_search_key(const char *folded, char *ret);
+/* A piece of a folded name as it stands in a key, without marks, into ret[len + 1]; answers its end. */
+char	*name_words(const char *folded, size_t len, char *ret);
+
 #endif

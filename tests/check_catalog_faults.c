@@ -130,7 +130,7 @@ damage_header(struct kit *kit)
 static void
 damage_version(struct kit *kit)
 {
-	overwrite(kit, "", 60, "\0\0\0\2", 4); /* user_version */
+	overwrite(kit, "", 60, "\0\0\1\0", 4); /* user_version */
 }
 
 static void

@@ -11,7 +11,7 @@ failed=0
 # The layer of a file of daemon/ by its name without suffix; modules with several files share a prefix.
 layer_of() {
 	case $1 in
-	mem | error | log | buf | digest | clock | file | name | metrics | key | change | node | rate | address_guard | thread) echo 0 ;;
+	mem | error | log | buf | digest | clock | file | name | name_fold | metrics | key | change | node | rate | address_guard | thread) echo 0 ;;
 	config | config_* | loop | throttle | pool | sdnotify) echo 1 ;;
 	merkle | batch) echo 20 ;;
 	store | store_* | partial | partial_*) echo 21 ;;
@@ -66,7 +66,7 @@ room 'uv\.h' '^daemon/loop\.c$'
 room 'jansson\.h' '^(daemon/wire_json(_[a-z]+)*|ctl/json)\.[ch]$'
 room 'intel-ipsec-mb\.h' '^daemon/digest\.c$'
 room 'openssl/' '^daemon/(digest|key)\.c$'
-room 'utf8proc\.h' '^daemon/name\.c$'
+room 'utf8proc\.h' '^daemon/name(_fold)?\.c$'
 
 for file in ctl/*.[ch] proto/*.[ch]; do
 	while read -r header; do

@@ -18,7 +18,7 @@ for peer in a b c; do
 		[[ $peer == "$other" ]] || ok "$peer sees $other" until_true 5 sees $peer $other
 		ok "$peer lists the file of $other" until_true 5 lists $peer from/$other.bin
 	done
-	is "search from $peer answers for the network" "$(ctl $peer search from/ | cut -f1 | tr '\n' ' ')" \
+	is "search from $peer answers for the network" "$(ctl $peer search from/ | cut -f1 | sort | tr '\n' ' ')" \
 	    "from/a.bin from/b.bin from/c.bin "
 	is "ls --local only for itself" "$(ctl $peer ls --local from | cut -f1)" "from/$peer.bin"
 done

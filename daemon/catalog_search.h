@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * catalog_search.h - what the parts of a search share: catalog_search.c (which names are looked at, and in which
+ * order), catalog_fit.c (best first), catalog_found.c (what is told of a name), catalog_terms.c (questions to the index), catalog_cursor.c (where a page
+ * ended).  Not for others.
+ */
+#ifndef P2PD_CATALOG_SEARCH_H
+#define P2PD_CATALOG_SEARCH_H
+
+#include "buf.h"
+#include "catalog_db.h"
+
+/* In which order the names come; part of every cursor. */
+enum search_order { SEARCH_BY_NAME = 'n', SEARCH_BY_FIT = 'f', SEARCH_BY_ROOT = 'r' };
+
+/* How far a search is: all up to here was told, or does not fit. */
+struct place {
+	enum search_order order;
+	bool is_begun;             /* else the rest is nothing */
+	struct content_id content; /* the last told of the name; ~0: all of them */
+	char name[NAME_SIZE];      /* BY_NAME */
+	enum name_fit fit;         /* BY_FIT */
+	int64_t name_id;           /* BY_FIT, descending; BY_ROOT, ascending */
+	int64_t peer_no;           /* BY_ROOT */
+};
+
+/* An entry of the name that is being looked at. */
+struct holder {
+	struct content_id content;
+	int64_t mtime_ns;
+	uint32_t mode;
+	int64_t peer_no;
+	char peer[PEER_ID_SIZE];
+};
+
+struct search {
+	struct db *db;
+	const struct catalog_query *query;
+	const struct catalog_filter *filter; /* never NULL */
+	catalog_found_fn fn;
+	void *arg;
+	struct place place;
+	uint32_t told;
+	bool is_enough; /* fn said so */
+	bool is_more;   /* there is, or may be, another beyond this page */
+
+	/* The name at hand. */
+	int64_t name_id;
+	const char *name;
+	struct holder *holders; /* sorted by content and peer number */
+	size_t count, capacity;
+	struct buf text; /* of the holders of one content */
+};
+
+/* What a walk wants of a name. */
+struct wish {
+	char text[NAME_FOLDED_SIZE]; /* SUBSTRING: folded.  EXACT, UNDER: composed */
+	bool is_short;               /* one character: it begins too many words to be ranked by them */
+	const char *glob;            /* or NULL */
+	const char *directory;       /* without a slash at its end, or NULL */
+	size_t directory_len;
+	unsigned looks;
+	uint64_t until_ms;
+};
+
+/* --- catalog_search.c --- */
+
+bool search_is_in_directory(const struct wish *wish, const char *name);
+/* How the text or the pattern fits, as far as it counts. */
+enum name_fit search_fit_of(const struct wish *wish, const char *name);
+/* All of the name at hand is done. */
+void search_pass_name(struct search *search);
+/* Looks at all rows (number of the name, name) of a walk that was started; `more` is what that answered.
+ * 1 the walk is over, 0 the page, or a code. */
+int search_run(struct search *search, struct wish *wish, enum sql sql, int more);
+
+/* --- catalog_fit.c --- */
+
+/* The same answer. */
+int search_by_fit(struct search *search, struct wish *wish);
+
+/* --- catalog_found.c --- */
+
+/* Reads the entries of the name at hand.  P2P_OK or a code. */
+int search_read_name(struct search *search);
+/* Tells what fits the filter of the contents of the name, and moves the place.  False: the page ends here. */
+bool search_tell_name(struct search *search);
+/* Tells one content of the name at hand if `peer_no` is the first that has it. */
+bool search_tell_content(struct search *search, const struct content_id *content, int64_t peer_no);
+
+/* --- catalog_terms.c --- */
+
+#define TERMS_MAX 8 /* of one question: each more costs more than it spares */
+
+/* A question to the index, in the language of FTS5: what every key that fits has. */
+struct terms {
+	struct buf text; /* "": it cannot help */
+	unsigned count;
+};
+void terms_init(struct terms *terms);
+void terms_fini(struct terms *terms);
+/* Of names that the folded `text` fits so. */
+void terms_fit(struct terms *terms, const char *text, enum name_fit fit);
+void terms_glob(struct terms *terms, const char *glob);
+void terms_directory(struct terms *terms, const char *directory);
+
+/* --- catalog_cursor.c --- */
+
+/* `epoch` tells one database from the next.  Into ret[CATALOG_CURSOR_SIZE]. */
+void cursor_write(const struct place *place, uint64_t epoch, char *ret);
+/* False, and *place as it was, if it is none of this database and this order. */
+bool cursor_read(const char *cursor, uint64_t epoch, struct place *place);
+/* Decodes `digits` (even) characters; false if one is no hex digit. */
+bool hex_decode(const char *hex, size_t digits, unsigned char *ret);
+
+#endif
