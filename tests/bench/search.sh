@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+#
+# search - a peer that knows 1,000,000 files of 10 others: the first page of searches, asked by one client in turn over the control
+# socket and over REST, the client's time from the question to the last byte; and what the catalog takes on disk and in memory.
+#
+# Half of the peers' names are also another's (SEARCH_NAMES): an entry is a file of one peer.  The catalog is filled by
+# catalog_load.c through the catalog's own interface, which is also timed.
+
+SEARCH_ENTRIES=${SEARCH_ENTRIES:-1000000}
+SEARCH_NAMES=${SEARCH_NAMES:-400000}
+SEARCH_TIMES=${SEARCH_TIMES:-300}
+# Common, rare, absent, folded, of two characters, with a directory; then what is no plain text.
+SEARCH_TEXTS=(report img_2019 999999 zzqqyy STRASSE 写真 re zq anna/pictures/2019 remasterpressure)
+
+# slowest FILE: the longest 99th percentile of a report; the whole of it is shown.
+slowest() { sort -t "$(printf '\t')" -k 2 -n "$1" | tail -n 1 | cut -f 2; }
+
+ask_control() {
+	local text
+	local -a lines=()
+	for text in "${SEARCH_TEXTS[@]}"; do lines+=("search \"$text\" limit=100"); done
+	await_quiet
+	"$DISK/bin/catalog_load" control "$D/a/sock" "$SEARCH_TIMES" "${lines[@]}" >"$D/control" || die "asking by the socket"
+	FIGURE[control]=$(slowest "$D/control")
+}
+ask_rest() {
+	local text
+	local -a targets=()
+	for text in "${SEARCH_TEXTS[@]}"; do
+		targets+=("/v1/files?limit=100&q=$(printf %s "$text" | od -An -tx1 -v | tr -d '\n' | sed 's/ /%/g')")
+	done
+	await_quiet
+	"$DISK/bin/catalog_load" rest "${PORT[a]}" "$SEARCH_TIMES" "${targets[@]}" >"$D/rest" || die "asking by REST"
+	FIGURE[rest]=$(slowest "$D/rest")
+}
+
+bench_search() {
+	local id filled small large
+	built_tool catalog_load
+	room_for "$DISK" $((SEARCH_ENTRIES * 1200))
+	peer_new a "$D/a"
+	peer_start a
+	small=$(awk '/^VmRSS:/ { print $2 }' "/proc/${PID[a]}/status")
+	id=$(ctl a --json status | grep -o '"id": *"[^"]*"' | head -n 1 | cut -d '"' -f 4)
+	peer_stop a
+	filled=$("$DISK/bin/catalog_load" fill "$D/a/state" "$id" "$SEARCH_ENTRIES" 10 "$SEARCH_NAMES") || die "filling"
+	say "filled: entries, names, bytes, KiB at most, seconds: $filled"
+	sample fill "$(cut -d ' ' -f 5 <<<"$filled")"
+	sample disk "$(calculate "$(cut -d ' ' -f 3 <<<"$filled") / $SEARCH_ENTRIES")"
+	peer_start a
+	note_round() {
+		sample control "${FIGURE[control]}"
+		sample rest "${FIGURE[rest]}"
+	}
+	rounds ask_control ask_rest
+	large=$(awk '/^VmRSS:/ { print $2 }' "/proc/${PID[a]}/status")
+	sample resident "$(calculate "($large - $small) * 1024 / $SEARCH_ENTRIES")"
+	say "of the last round, median, p99, longest in ms, bytes, question:"
+	cat "$D/control" "$D/rest" >&2
+	row control "search, slowest p99 of ${#SEARCH_TEXTS[@]} texts" "control socket" - ms "<=" 10 3
+	row rest "search, slowest p99 of ${#SEARCH_TEXTS[@]} texts" "REST" - ms "<=" 10 3
+	row disk "catalog, disk an entry" "catalog.db" - B "<=" 600 300
+	row resident "catalog, memory an entry" "VmRSS after searches, less that before" - B "<=" 250 50
+	row fill "catalog, $SEARCH_ENTRIES entries taken over" "pages into the catalog" - s "<=" 30 10
+}
