@@ -57,6 +57,8 @@ int		 show_status(struct ctl *ctl);
 int		 show_peers(struct ctl *ctl);
 int		 show_files(struct ctl *ctl);		/* search, ls */
 int		 show_fetches(struct ctl *ctl);
+int		 show_where(struct ctl *ctl);
+int		 show_weights(struct ctl *ctl);		/* du */
 int		 show_help(struct ctl *ctl);
 int		 change_put(struct ctl *ctl);
 int		 change_rm(struct ctl *ctl);
@@ -69,12 +71,26 @@ int		 land_files(struct ctl *ctl);		/* fetch -o */
 /* Prints what a shell may complete with; `words` are those before the one at the cursor. */
 int		 complete(char **words, int count);
 
+/* --- show.c, for tree.c --- */
+
+/* Asks one line and takes the reply; else complains.  EXIT_DONE, or what to end with. */
+int		 show_ask(struct ctl *ctl, const struct request *request, struct reply *ret);
+
 /* --- show.c, for fetches: all rows of a search, page by page --- */
 
 /* Asks for pages until the end or `limit` rows; appends all records to `ret`.  EXIT_DONE or what was complained. */
 int		 show_collect(struct ctl *ctl, const char *request, uint64_t limit, struct reply *ret);
 /* Prints candidates of an ambiguous name and how to say which. */
 void		 show_candidates(const struct ctl *ctl, const struct reply *reply, const char *word, const char *name);
+
+/* --- filter.c --- */
+
+/* "MIN..MAX" in bytes, or with K, M, G, T; either may be missing. */
+bool		 filter_size(const char *text, uint64_t *ret_min, uint64_t *ret_max);
+/* "90s", "10m", "12h", "7d", "2w": when that was, in nanoseconds since 1970. */
+bool		 filter_age(const char *text, uint64_t *ret_ns);
+/* Adds what the options of search say; they were checked. */
+void		 filter_request(const struct ctl *ctl, struct request *request);
 
 /* --- fetch.c, for land_tree.c --- */
 

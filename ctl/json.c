@@ -43,6 +43,7 @@ static const struct {
 	{ "file", "files" },
 	{ "holder", "holders" },
 	{ "limit", "limits" },
+	{ "part", "parts" },
 	{ "peer", "peers" },
 	{ "restart", "restarts" },
 	{ "trouble", "troubles" },

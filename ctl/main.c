@@ -54,6 +54,9 @@ static const struct {
 	{ "peers", "", 0, 0, show_peers, NULL },
 	{ "search", "TEXT", 1, 1, show_files, NULL },
 	{ "ls", "[DIRECTORY]", 0, 1, show_files, NULL },
+	{ "du", "[DIRECTORY]", 0, 1, show_weights,
+	  "what each part of a directory of the network's tree weighs" },
+	{ "where", "NAME|ID", 1, 1, show_where, NULL },
 	{ "put", "FILE...", 1, -1, change_put, "copy files of this host into the share" },
 	{ "rm", "NAME...", 1, -1, change_rm, "remove files from this peer's share" },
 	{ "fetch", "NAME|ID|DIRECTORY|GLOB...", 1, -1, fetch_files,
@@ -339,6 +342,25 @@ parse(struct ctl *ctl, int argc, char **argv)
 	return -1;
 }
 
+/* What search would not understand. */
+static int
+check_filter(const struct ctl *ctl)
+{
+	const char *const *values = ctl->values;
+	uint64_t min, max;
+
+	if (ctl_has(ctl, OPT_SIZE) && !filter_size(values[OPT_SIZE], &min, &max))
+		return usage("--size wants MIN..MAX as 10M.. or ..4K, not \"%s\"",
+			     values[OPT_SIZE]);
+	if (ctl_has(ctl, OPT_NEWER) && !filter_age(values[OPT_NEWER], &min))
+		return usage("--newer wants an age as 90s, 10m, 12h, 7d or 2w, not \"%s\"",
+			     values[OPT_NEWER]);
+	if (ctl_has(ctl, OPT_OLDER) && !filter_age(values[OPT_OLDER], &max))
+		return usage("--older wants an age as 90s, 10m, 12h, 7d or 2w, not \"%s\"",
+			     values[OPT_OLDER]);
+	return -1;
+}
+
 /* What does not go together, or not with this command. */
 static int
 check(const struct ctl *ctl, int handler)
@@ -360,8 +382,8 @@ check(const struct ctl *ctl, int handler)
 	}
 	if (handlers[handler].run == change_limit && ctl->arg_count == 1)
 		return usage("limit wants a rate behind \"%s\"", ctl->args[0]);
-	if (ctl_has(ctl, OPT_GLOB) && ctl_has(ctl, OPT_EXACT))
-		return usage("%s and --exact do not go together", "--glob");
+	if (ctl_has(ctl, OPT_GLOB) + ctl_has(ctl, OPT_EXACT) + ctl_has(ctl, OPT_CONTENT) > 1)
+		return usage("%s, --exact and --content do not go together", "--glob");
 	if (ctl_has(ctl, OPT_LIMIT) && (!util_number(ctl->values[OPT_LIMIT], &limit) || limit == 0))
 		return usage("--limit wants a number of at least 1, not \"%s\"",
 			     ctl->values[OPT_LIMIT]);
@@ -373,7 +395,7 @@ check(const struct ctl *ctl, int handler)
 		return usage("%s and --detach do not go together: what lands outside of the share "
 			     "ends with p2pctl",
 			     "--output");
-	return -1;
+	return check_filter(ctl);
 }
 
 static int

@@ -21,9 +21,8 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define ROOT_SHOWN   12 /* digits of a root on a terminal: enough to name it */
 
-/* Asks one line and takes the reply; else complains.  EXIT_DONE, or what to end with. */
-static int
-ask(struct ctl *ctl, const struct request *request, struct reply *ret)
+int
+show_ask(struct ctl *ctl, const struct request *request, struct reply *ret)
 {
 	if (conn_ask(ctl->conn, request, NULL, 0, ret) != CONN_OK)
 		return ctl_lost(ctl, NULL);
@@ -147,7 +146,7 @@ show_status(struct ctl *ctl)
 	struct reply reply;
 
 	request_init(&request, "status");
-	int ret = ask(ctl, &request, &reply);
+	int ret = show_ask(ctl, &request, &reply);
 	if (ret != EXIT_DONE)
 		return ret;
 	if (ctl_has(ctl, OPT_JSON))
@@ -196,7 +195,7 @@ show_peers(struct ctl *ctl)
 	struct table table;
 
 	request_init(&request, "peers");
-	int ret = ask(ctl, &request, &reply);
+	int ret = show_ask(ctl, &request, &reply);
 	if (ret != EXIT_DONE)
 		return ret;
 	if (ctl_has(ctl, OPT_JSON)) {
@@ -232,7 +231,7 @@ show_collect(struct ctl *ctl, const char *base, uint64_t limit, struct reply *re
 		if (cursor != NULL)
 			request_pair(&request, "cursor", cursor);
 		free(cursor);
-		int exit_code = ask(ctl, &request, &page);
+		int exit_code = show_ask(ctl, &request, &page);
 		if (exit_code != EXIT_DONE) {
 			reply_fini(&all);
 			return exit_code;
@@ -300,8 +299,12 @@ show_files(struct ctl *ctl)
 	request_init(&request, ctl->command);
 	if (ctl->arg_count > 0)
 		request_word(&request, ctl->args[0]);
-	if (ctl_has(ctl, OPT_GLOB) || ctl_has(ctl, OPT_EXACT))
-		request_pair(&request, "match", ctl_has(ctl, OPT_GLOB) ? "glob" : "exact");
+	if (ctl_has(ctl, OPT_GLOB) || ctl_has(ctl, OPT_EXACT) || ctl_has(ctl, OPT_CONTENT))
+		request_pair(&request, "match",
+			     ctl_has(ctl, OPT_GLOB)    ? "glob"
+			     : ctl_has(ctl, OPT_EXACT) ? "exact"
+						       : "root");
+	filter_request(ctl, &request);
 	if (ctl_has(ctl, OPT_LOCAL))
 		request_pair(&request, "scope", "local");
 	if (unshareable)
@@ -404,7 +407,7 @@ collect_fetches(struct ctl *ctl, struct reply *ret)
 			request_word(&request, ctl->args[0]);
 		if (after > 0)
 			request_number(&request, "after", after);
-		int exit_code = ask(ctl, &request, &page);
+		int exit_code = show_ask(ctl, &request, &page);
 		if (exit_code != EXIT_DONE) {
 			reply_fini(&all);
 			return exit_code;
@@ -420,7 +423,8 @@ collect_fetches(struct ctl *ctl, struct reply *ret)
 static void
 show_holders(const struct ctl *ctl, const struct reply *reply)
 {
-	static const char *const heads[] = { "HOLDER", "STATE", ">ASKS", ">RATE", ">GOT", ">PIECES", "WHOLE" };
+	static const char *const heads[] = { "HOLDER", "STATE",   ">ASKS", ">RATE",
+					     ">GOT",   ">PIECES", "WHOLE" };
 	struct table table;
 	char rate[RENDER_CELL_SIZE];
 
@@ -446,10 +450,9 @@ show_holders(const struct ctl *ctl, const struct reply *reply)
 int
 show_fetches(struct ctl *ctl)
 {
-	static const char *const heads[] = { ">FETCH", "STATE", ">DONE",    ">SIZE",
-					     ">RATE",  ">ETA",  ">SOURCES", ">READY",
-					     ">FILES", "TO",    "WHAT",     "WHY",
-					     "BY" };
+	static const char *const heads[] = { ">FETCH", "STATE",    ">DONE",  ">SIZE",  ">RATE",
+					     ">ETA",   ">SOURCES", ">READY", ">FILES", "TO",
+					     "WHAT",   "WHY",      "BY" };
 	struct reply reply;
 	struct table table;
 

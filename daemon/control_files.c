@@ -95,20 +95,46 @@ answer_query(struct command *command, const struct catalog_query *query)
 	reply_error(command, &err);
 }
 
+/* What search alone takes: in=, size_min= and the like. */
+static bool
+take_filter(struct command *command, struct catalog_filter *filter)
+{
+	static const char *const states[] = {
+		[CATALOG_ANY_STATE] = "any", [CATALOG_HERE] = "here", [CATALOG_AWAY] = "away", NULL
+	};
+	size_t state = CATALOG_ANY_STATE;
+	uint64_t mtime_min = 0, mtime_max = INT64_MAX;
+
+	if (!command_take_number(command, "size_min", 10, UINT64_MAX, &filter->size_min) ||
+	    !command_take_number(command, "size_max", 10, UINT64_MAX, &filter->size_max) ||
+	    !command_take_number(command, "mtime_min_ns", 10, INT64_MAX, &mtime_min) ||
+	    !command_take_number(command, "mtime_max_ns", 10, INT64_MAX, &mtime_max) ||
+	    !command_take_choice(command, "state", states, &state))
+		return false;
+	/* What is older than 1970 is told as long as nobody asks for a time. */
+	if (line_value(&command->line, "mtime_min_ns") != NULL)
+		filter->mtime_min_ns = (int64_t)mtime_min;
+	filter->mtime_max_ns = (int64_t)mtime_max;
+	filter->directory = line_value(&command->line, "in");
+	filter->holder = line_value(&command->line, "holder");
+	filter->state = (enum catalog_state)state;
+	return true;
+}
+
 void
 cmd_search(struct command *command)
 {
 	static const char *const matches[] = {
-		[CATALOG_SUBSTRING] = "substring",
-		[CATALOG_GLOB] = "glob",
-		[CATALOG_EXACT] = "exact",
-		[CATALOG_UNDER] = "under",
-		NULL,
+		[CATALOG_SUBSTRING] = "substring", [CATALOG_GLOB] = "glob",
+		[CATALOG_EXACT] = "exact",         [CATALOG_UNDER] = "under",
+		[CATALOG_ROOT] = "root",           NULL,
 	};
-	struct catalog_query query = { .text = command_argument(command) };
+	struct catalog_filter filter = CATALOG_FILTER_NONE;
+	struct catalog_query query = { .text = command_argument(command), .filter = &filter };
 	size_t match = CATALOG_SUBSTRING;
 
-	if (!command_take_choice(command, "match", matches, &match) || !take_query(command, &query))
+	if (!command_take_choice(command, "match", matches, &match) ||
+	    !take_query(command, &query) || !take_filter(command, &filter))
 		return;
 	query.match = (enum catalog_match)match;
 	answer_query(command, &query);

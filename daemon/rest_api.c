@@ -88,10 +88,9 @@ static int
 parse_match(struct rest_request *req, enum catalog_match *ret)
 {
 	static const char *const words[] = {
-		[CATALOG_SUBSTRING] = "substring",
-		[CATALOG_GLOB] = "glob",
-		[CATALOG_EXACT] = "exact",
-		[CATALOG_UNDER] = "under",
+		[CATALOG_SUBSTRING] = "substring", [CATALOG_GLOB] = "glob",
+		[CATALOG_EXACT] = "exact",         [CATALOG_UNDER] = "under",
+		[CATALOG_ROOT] = "root",
 	};
 	const char *text = rest_target_param(&req->target, "match");
 
@@ -102,7 +101,7 @@ parse_match(struct rest_request *req, enum catalog_match *ret)
 		}
 	}
 	return error_set(&req->err, P2P_BAD_REQUEST,
-			 "match: wanted substring, glob, exact or under");
+			 "match: wanted substring, glob, exact, under or root");
 }
 
 static int
@@ -130,12 +129,51 @@ parse_limit(struct rest_request *req, uint32_t max, uint32_t fallback, uint32_t 
 	return code;
 }
 
+static int
+parse_state(struct rest_request *req, enum catalog_state *ret)
+{
+	const char *text = rest_target_param(&req->target, "state");
+
+	if (text == NULL)
+		return P2P_OK;
+	if (strcmp(text, "here") != 0 && strcmp(text, "away") != 0)
+		return error_set(&req->err, P2P_BAD_REQUEST, "state: wanted here or away");
+	*ret = strcmp(text, "here") == 0 ? CATALOG_HERE : CATALOG_AWAY;
+	return P2P_OK;
+}
+
+static int
+parse_filter(struct rest_request *req, struct catalog_filter *ret)
+{
+	uint64_t mtime_min = 0, mtime_max = INT64_MAX;
+	int code = rest_request_number(req, "size_min", UINT64_MAX, ret->size_min, &ret->size_min);
+
+	if (code == P2P_OK)
+		code =
+		    rest_request_number(req, "size_max", UINT64_MAX, ret->size_max, &ret->size_max);
+	if (code == P2P_OK)
+		code = rest_request_number(req, "mtime_min_ns", INT64_MAX, 0, &mtime_min);
+	if (code == P2P_OK)
+		code = rest_request_number(req, "mtime_max_ns", INT64_MAX, INT64_MAX, &mtime_max);
+	if (code == P2P_OK)
+		code = parse_state(req, &ret->state);
+	/* What is older than 1970 is told as long as nobody asks for a time. */
+	if (rest_target_param(&req->target, "mtime_min_ns") != NULL)
+		ret->mtime_min_ns = (int64_t)mtime_min;
+	ret->mtime_max_ns = (int64_t)mtime_max;
+	ret->directory = rest_target_param(&req->target, "in");
+	ret->holder = rest_target_param(&req->target, "holder");
+	return code;
+}
+
 int
 rest_get_search(struct rest_request *req)
 {
 	const char *text = rest_target_param(&req->target, "q");
+	struct catalog_filter filter = CATALOG_FILTER_NONE;
 	struct catalog_query query = { .text = text != NULL ? text : "",
-				       .cursor = rest_target_param(&req->target, "cursor") };
+				       .cursor = rest_target_param(&req->target, "cursor"),
+				       .filter = &filter };
 	char cursor[CATALOG_CURSOR_SIZE] = "";
 	int code = parse_match(req, &query.match);
 
@@ -143,6 +181,8 @@ rest_get_search(struct rest_request *req)
 		code = parse_scope(req, &query.local_only);
 	if (code == P2P_OK)
 		code = parse_limit(req, CATALOG_PAGE_MAX, SEARCH_DEFAULT, &query.limit);
+	if (code == P2P_OK)
+		code = parse_filter(req, &filter);
 	if (code != P2P_OK)
 		return code;
 

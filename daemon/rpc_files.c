@@ -21,15 +21,17 @@
 #include "mem.h"
 #include "name.h"
 
-#define PAGE_ROWS  100                /* files in one message */
-#define PAGE_BYTES (1u << 20)         /* of the names and holders in it, or one file more */
-#define NUMBER_MAX ((1ull << 53) - 1) /* what every JSON reader keeps exactly: as over REST */
+#define PAGE_ROWS   100                /* files in one message */
+#define PAGE_BYTES  (1u << 20)         /* of the names and holders in it, or one file more */
+#define HOLDER_SIZE 65                 /* of how a peer is called, with NUL */
+#define NUMBER_MAX  ((1ull << 53) - 1) /* what every JSON reader keeps exactly: as over REST */
 
 /* --- Search --- */
 
 struct search {
 	struct catalog_query query;
-	char *text;
+	struct catalog_filter filter;
+	char *text, *directory, *holder;  /* what these two point to */
 	char cursor[CATALOG_CURSOR_SIZE]; /* where the next page begins */
 	uint64_t left;                    /* files that may still be told */
 	bool is_done;
@@ -43,6 +45,7 @@ read_match(P2p__V1__Match match, enum catalog_match *ret, struct error *err)
 		[P2P__V1__MATCH__MATCH_GLOB] = CATALOG_GLOB,
 		[P2P__V1__MATCH__MATCH_EXACT] = CATALOG_EXACT,
 		[P2P__V1__MATCH__MATCH_UNDER] = CATALOG_UNDER,
+		[P2P__V1__MATCH__MATCH_ROOT] = CATALOG_ROOT,
 	};
 
 	if ((unsigned)match >= sizeof(matches) / sizeof(matches[0]))
@@ -60,6 +63,56 @@ read_scope(P2p__V1__Scope scope, bool *ret_is_local, struct error *err)
 	return P2P_OK;
 }
 
+static int
+check_filter(const P2p__V1__Filter *filter, struct error *err)
+{
+	if (filter == NULL)
+		return P2P_OK;
+	if (strlen(filter->directory) > NAME_MAX_BYTES)
+		return error_set(err, P2P_BAD_REQUEST, "directory: wanted at most %d bytes",
+				 NAME_MAX_BYTES);
+	if (strlen(filter->holder) >= HOLDER_SIZE)
+		return error_set(err, P2P_BAD_REQUEST, "holder: wanted at most %d bytes",
+				 HOLDER_SIZE - 1);
+	if ((unsigned)filter->state > P2P__V1__STATE__STATE_AWAY)
+		return error_set(err, P2P_BAD_REQUEST, "state: %d is not known here",
+				 (int)filter->state);
+	return P2P_OK;
+}
+
+/* A copy, or NULL of nothing. */
+static char *
+copy_text(const char *text)
+{
+	return text[0] != '\0' ? mem_string(text) : NULL;
+}
+
+static void
+keep_filter(struct search *search, const P2p__V1__Filter *filter)
+{
+	static const enum catalog_state states[] = {
+		[P2P__V1__STATE__STATE_ANY] = CATALOG_ANY_STATE,
+		[P2P__V1__STATE__STATE_HERE] = CATALOG_HERE,
+		[P2P__V1__STATE__STATE_AWAY] = CATALOG_AWAY,
+	};
+	struct catalog_filter *keep = &search->filter;
+
+	*keep = (struct catalog_filter)CATALOG_FILTER_NONE;
+	search->query.filter = keep;
+	if (filter == NULL)
+		return;
+	keep->directory = search->directory = copy_text(filter->directory);
+	keep->holder = search->holder = copy_text(filter->holder);
+	keep->state = states[filter->state];
+	keep->size_min = filter->size_min;
+	if (filter->has_size_max)
+		keep->size_max = filter->size_max;
+	if (filter->has_mtime_min)
+		keep->mtime_min_ns = filter->mtime_min_ns;
+	if (filter->has_mtime_max)
+		keep->mtime_max_ns = filter->mtime_max_ns;
+}
+
 RPC_TAKE(rpc_search)
 {
 	const P2p__V1__SearchRequest *request = (const P2p__V1__SearchRequest *)message;
@@ -68,6 +121,8 @@ RPC_TAKE(rpc_search)
 
 	if (code == P2P_OK)
 		code = read_scope(request->scope, &query.local_only, err);
+	if (code == P2P_OK)
+		code = check_filter(request->filter, err);
 	if (code != P2P_OK)
 		return code;
 	if (strlen(request->text) > NAME_MAX_BYTES)
@@ -82,6 +137,7 @@ RPC_TAKE(rpc_search)
 	search->query = query;
 	search->query.text = search->text;
 	search->query.cursor = search->cursor;
+	keep_filter(search, request->filter);
 	search->left = request->limit != 0 ? request->limit : UINT64_MAX;
 	rpc_head(call)->state = search;
 	return RPC_MORE;
@@ -142,6 +198,8 @@ RPC_DONE(rpc_search_end)
 	if (search == NULL)
 		return;
 	free(search->text);
+	free(search->directory);
+	free(search->holder);
 	free(search);
 }
 

@@ -83,6 +83,8 @@ int	service_changes(struct service *service, const char *peer, uint64_t epoch, u
 	    struct change_page **ret, struct error *err);	/* (disk); peer NULL: this one */
 
 /* --- files --- */
+/* As catalog_search(); the filter's holder may be an id, the first 8 characters of one or more, or a peer's name (P2P_BAD_REQUEST if
+ * that is no one peer), and its is_here is ours. */
 int	service_search(struct service *service, const struct catalog_query *query, catalog_found_fn fn, void *arg,
 	    char *ret_cursor, struct error *err);	/* (disk) */
 void	service_unshareable(struct service *service, void (*fn)(void *arg, const char *name, const char *why), void *arg);

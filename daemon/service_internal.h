@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * service_internal.h - what the parts of service share: service.c (this peer, peers, the daemon), service_read.c (files to read),
- * service_leaves.c (leaf hashes), service_batch.c (many small ones), service_put.c (changing the share), service_park.c (uploads that broke off), service_fetch.c (what NAME or ID means, fetches, streams).
+ * service_search.c (searches), service_leaves.c (leaf hashes), service_batch.c (many small ones), service_put.c (changing the share),
+ * service_park.c (uploads that broke off), service_fetch.c (what NAME or ID means, fetches, streams).
  */
 #ifndef P2PD_SERVICE_INTERNAL_H
 #define P2PD_SERVICE_INTERNAL_H

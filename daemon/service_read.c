@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * service_read.c - files of ours to read, and searches.
+ * service_read.c - files of ours to read.
  *
  * A file is opened through the catalog: its entry says which bytes it must have, store_open() refuses whatever does not
  * look so any more.  Small files are kept open from one request to the next (a web server's open-file cache): an entry is
@@ -278,19 +278,7 @@ service_layer(struct service *service, const struct content_id *content, uint32_
 	return P2P_OK;
 }
 
-/* --- searching --- */
-
-int
-service_search(struct service *service, const struct catalog_query *query, catalog_found_fn fn,
-    void *arg, char *ret_cursor, struct error *err)
-{
-	if (strlen(query->text) > NAME_MAX_BYTES)
-		return error_set(err, P2P_BAD_REQUEST, "a search is at most %d bytes long",
-		    NAME_MAX_BYTES);
-	if (query->limit < 1 || query->limit > CATALOG_PAGE_MAX)
-		return error_set(err, P2P_BAD_REQUEST, "limit is 1 to %d", CATALOG_PAGE_MAX);
-	return catalog_search(service->parts.catalog, query, fn, arg, ret_cursor, err);
-}
+/* --- what cannot be shared --- */
 
 struct unshareable_ask {
 	struct service *service;

@@ -255,20 +255,27 @@ read_page(struct rpc_kit_call *call)
 	return (P2p__V1__SearchResponse *)rpc_kit_read(call, &p2p__v1__search_response__descriptor);
 }
 
-/* Reads a search for "many-" to its end; every name must be the one after `*at`.  The last cursor is left in the room. */
+/* Reads a search for "many-" to its end; no name may come twice since *at was 0, which counts them.  The last cursor is left in the room. */
 static size_t
 read_many(struct rpc_kit_call *call, unsigned *at, char *cursor)
 {
+	static bool seen[MANY];
 	P2p__V1__SearchResponse *page;
 	size_t pages = 0;
 
+	if (*at == 0)
+		memset(seen, 0, sizeof(seen));
 	for (; (page = read_page(call)) != NULL; pages++) {
 		ck_assert_uint_le(page->n_files, 100);
 		for (size_t i = 0; i < page->n_files; i++) {
-			char name[32];
+			const char *name = page->files[i]->name;
+			unsigned number = 0;
 
-			snprintf(name, sizeof(name), "many-%03u", (*at)++);
-			ck_assert_str_eq(page->files[i]->name, name);
+			ck_assert_int_eq(sscanf(name, "many-%03u", &number), 1);
+			ck_assert_uint_lt(number, MANY);
+			ck_assert(!seen[number]);
+			seen[number] = true;
+			++*at;
 			ck_assert(page->files[i]->is_local && page->files[i]->n_holders == 1);
 			ck_assert_uint_eq(page->files[i]->content->size, strlen(name));
 		}
@@ -351,6 +358,37 @@ START_TEST(test_a_search_matches_as_it_is_told)
 }
 END_TEST
 
+START_TEST(test_a_search_leaves_what_its_filter_says)
+{
+	P2p__V1__SearchRequest request = P2P__V1__SEARCH_REQUEST__INIT;
+	P2p__V1__Filter filter = P2P__V1__FILTER__INIT;
+
+	request.filter = &filter;
+	ck_assert_uint_eq(count_found(&request), 2);
+	filter.size_min = 1;
+	ck_assert_uint_eq(count_found(&request), 1);
+	filter.size_min = 0;
+	filter.has_size_max = true;
+	ck_assert_uint_eq(count_found(&request), 1);
+	filter.has_size_max = false;
+	filter.has_mtime_max = true;
+	ck_assert_uint_eq(count_found(&request), 0);
+	filter.has_mtime_max = false;
+	filter.has_mtime_min = true;
+	ck_assert_uint_eq(count_found(&request), 2);
+	filter.state = P2P__V1__STATE__STATE_AWAY;
+	ck_assert_uint_eq(count_found(&request), 0);
+	filter.state = P2P__V1__STATE__STATE_HERE;
+	ck_assert_uint_eq(count_found(&request), 2);
+	filter.directory = (char *)"nowhere";
+	ck_assert_uint_eq(count_found(&request), 0);
+	filter.holder = (char *)"nobody";
+	refused(SEARCH, &request, INVALID, "bad-request: holder");
+	filter.state = (P2p__V1__State)3;
+	refused(SEARCH, &request, INVALID, "bad-request: state");
+}
+END_TEST
+
 START_TEST(test_searches_that_make_no_sense_are_refused)
 {
 	P2p__V1__SearchRequest request = P2P__V1__SEARCH_REQUEST__INIT;
@@ -358,7 +396,7 @@ START_TEST(test_searches_that_make_no_sense_are_refused)
 
 	memset(long_text, 'a', sizeof(long_text) - 1);
 	long_text[sizeof(long_text) - 1] = '\0';
-	request.match = (P2p__V1__Match)4;
+	request.match = (P2p__V1__Match)5;
 	refused(SEARCH, &request, INVALID, "bad-request: match");
 	request.match = (P2p__V1__Match)-1;
 	refused(SEARCH, &request, INVALID, "bad-request: match");
@@ -372,7 +410,7 @@ START_TEST(test_searches_that_make_no_sense_are_refused)
 	request.cursor = long_text;
 	refused(SEARCH, &request, INVALID, "bad-request: cursor");
 	request.cursor = (char *)"no cursor";
-	refused(SEARCH, &request, INVALID, "bad-request: the cursor is damaged");
+	refused(SEARCH, &request, INVALID, "bad-request: the cursor is none of this search");
 	request.cursor = (char *)"";
 	request.text = (char *)"a\xff";
 	refused(SEARCH, &request, INVALID, "bad-request: text: not valid UTF-8");
@@ -905,6 +943,7 @@ suite(void)
 	tcase_add_test(tcase, test_what_peers_should_not_say_is_refused);
 	tcase_add_test(tcase, test_a_search_streams_pages_and_goes_on_at_a_cursor);
 	tcase_add_test(tcase, test_a_search_matches_as_it_is_told);
+	tcase_add_test(tcase, test_a_search_leaves_what_its_filter_says);
 	tcase_add_test(tcase, test_searches_that_make_no_sense_are_refused);
 	tcase_add_test(tcase, test_bytes_that_are_no_message_are_refused);
 	tcase_add_test(tcase, test_searches_may_be_left_at_any_moment);

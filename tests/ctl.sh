@@ -107,6 +107,12 @@ ends 2 "$P2PCTL" fly
 ends 2 "$P2PCTL" peers --limit 3
 ends 2 "$P2PCTL" search a b
 ends 2 "$P2PCTL" search a --limit none
+ends 2 "$P2PCTL" search a --glob --content
+ends 2 "$P2PCTL" search a --size 10
+ends 2 "$P2PCTL" search a --size 2k..1k
+ends 2 "$P2PCTL" search a --size 99999999999999999999..
+ends 2 "$P2PCTL" search a --newer 10
+ends 2 "$P2PCTL" search a --older d
 ends 2 "$P2PCTL" fetch a b -o c
 ends 0 "$P2PCTL" --help
 ends 0 "$P2PCTL" help fetch
@@ -142,6 +148,26 @@ ends 0 a search hello
 says "deep/hello	6	1	yes	"
 ends 0 a search 'odd "name" = x' --exact
 says 'odd "name" = x	6	'
+ends 0 a search HELLO --in deep --size 6..6 --newer 1d --holder a --state here
+check "a filter lets through what it says" test "$(cut -f 1 "$dir/out")" = deep/hello
+for filter in --size=..5 --older=1d --in=data --state=away; do
+	ends 0 a search HELLO --in deep "$filter"
+	check "$filter leaves nothing" test ! -s "$dir/out"
+done
+ends 1 a search HELLO --holder nobody
+says "no peer is called"
+ends 0 a search "$(a search deep/hello --exact | cut -f 5 | cut -c 1-10)" --content
+check "a content is found under all its names" test "$(cut -f 1 "$dir/out" | sort | tr '\n' ' ')" = 'deep/hello odd "name" = x '
+ends 0 a where deep/hello
+check "where tells the holder" test "$(cut -f 1,2,3,5 "$dir/out")" = "$(printf 'a\there\t6\tdeep/hello')"
+ends 0 a --json where deep/hello
+check "where is JSON" python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); assert d["count"] == 1 and d["holders"][0]["peer_name"] == "a" and d["holders"][0]["size"] == 6' "$dir/out"
+ends 1 a where nowhere
+ends 0 a du
+check "du adds up each directory" grep -qx "$(printf '[0-9]*\t2\tdeep/')" "$dir/out"
+check "and all in the last row" test "$(tail -n 1 "$dir/out" | cut -f 1)" = "$(head -n -1 "$dir/out" | awk '{ sum += $1 } END { print sum }')"
+ends 0 a --json du deep
+check "du is JSON" python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); assert [p["name"] for p in d["parts"]] == ["deep/hello", "deep/other"] and d["all"]["files"] == 2' "$dir/out"
 ends 0 a ls deep
 check "a directory lists two files" test "$(wc -l < "$dir/out")" = 2
 ends 0 a ls
