@@ -128,7 +128,7 @@ compare_matches(const void *a, const void *b)
 static int
 collect(struct search *search, struct wish *wish, enum sql sql, int more, struct matches *matches)
 {
-	for (; more > 0 && matches->seen < PROBE_MAX; matches->seen++) {
+	for (; more > 0 && matches->seen < PROBE_MAX && !search_is_late(wish); matches->seen++) {
 		const char *name = db_col_text(search->db, sql, 1);
 		enum name_fit fit =
 		    search_is_in_directory(wish, name) ? search_fit_of(wish, name) : NAME_FIT_NONE;

@@ -11,8 +11,8 @@
  *  - by root: whatever has a content whose root begins so.
  *
  * What a page costs is bounded, whatever is asked: after LOOKS_MAX names, or LOOK_MS, the page ends
- * with what it has, and its cursor goes on from there. A page
- * may therefore be short, or empty, and still not be the last: only a page without a cursor is.
+ * with what it has, and its cursor goes on from there. A page may therefore be short, or empty, and
+ * still not be the last: only a page without a cursor is.
  *
  * All reads of a page are one transaction: its view is of one moment, and the scribe never waits.
  */
@@ -24,9 +24,9 @@
 #include "clock.h"
 #include "mem.h"
 
-#define LOOKS_MAX         4000 /* names looked at for one page */
-#define LOOK_MS           50   /* ... or as many as can be looked at in this time */
-#define LOOKS_PER_CLOCK   16
+#define LOOKS_MAX         4000        /* names looked at for one page */
+#define LOOK_MS           50          /* ... or as many as can be looked at in this time */
+#define LOOKS_PER_CLOCK   16          /* the clock is asked so often */
 #define HOLDERS_MAX_BYTES (64u << 20) /* of the text of one result's holders */
 
 static const struct catalog_filter no_filter = CATALOG_FILTER_NONE;
@@ -41,7 +41,6 @@ search_is_in_directory(const struct wish *wish, const char *name)
 		name[wish->directory_len] == '/');
 }
 
-/* How the text fits, as far as it counts. */
 enum name_fit
 search_fit_of(const struct wish *wish, const char *name)
 {
@@ -55,12 +54,18 @@ search_fit_of(const struct wish *wish, const char *name)
 	return is_ranked ? fit : NAME_FIT_INSIDE;
 }
 
+bool
+search_is_late(const struct wish *wish)
+{
+	return clock_ms() > wish->until_ms;
+}
+
 /* Counts a look; false if there were enough for one page. */
 static bool
 may_look(struct search *search, struct wish *wish)
 {
 	if (wish->looks == LOOKS_MAX ||
-	    (wish->looks % LOOKS_PER_CLOCK == LOOKS_PER_CLOCK - 1 && clock_ms() > wish->until_ms)) {
+	    (wish->looks % LOOKS_PER_CLOCK == LOOKS_PER_CLOCK - 1 && search_is_late(wish))) {
 		search->is_more = true;
 		return false;
 	}
@@ -68,7 +73,6 @@ may_look(struct search *search, struct wish *wish)
 	return true;
 }
 
-/* All of this name is done. */
 void
 search_pass_name(struct search *search)
 {
@@ -100,7 +104,6 @@ look(struct search *search, struct wish *wish, enum sql sql)
 	return 1;
 }
 
-/* Looks at all rows of a walk that was started; `more` is what that answered.  1 the walk is over, 0 the page, or a code. */
 int
 search_run(struct search *search, struct wish *wish, enum sql sql, int more)
 {
@@ -144,7 +147,7 @@ bound(const struct search *search, const struct wish *wish, struct bounds *ret)
 		bound_directory(ret, wish->text,
 				len > 0 && wish->text[len - 1] == '/' ? len - 1 : len);
 	}
-	if (ret->low[0] == '\0' && wish->directory != NULL)
+	if (ret->high[0] == '\0' && wish->directory != NULL)
 		bound_directory(ret, wish->directory, wish->directory_len);
 }
 
@@ -207,7 +210,10 @@ walk_by_root(struct search *search, struct wish *wish)
 	struct content_id from;
 	if (!root_bounds(search->query->text, &low, &high))
 		return P2P_BAD_REQUEST;
-	from = place->is_begun ? place->content : (struct content_id){ .root = low };
+	/* Whatever a cursor says, nothing below is shown. */
+	bool goes_on =
+	    place->is_begun && memcmp(place->content.root.bytes, low.bytes, DIGEST_BYTES) >= 0;
+	from = goes_on ? place->content : (struct content_id){ .root = low };
 	int code = 1;
 	int more = db_start(search->db, SQL_WALK_ROOT, db_digest(&high), db_digest(&from.root),
 			    db_int(from.size_bytes), db_int((uint64_t)place->peer_no),

@@ -68,6 +68,8 @@ struct wish {
 bool search_is_in_directory(const struct wish *wish, const char *name);
 /* How the text or the pattern fits, as far as it counts. */
 enum name_fit search_fit_of(const struct wish *wish, const char *name);
+/* The time of a page is over. */
+bool search_is_late(const struct wish *wish);
 /* All of the name at hand is done. */
 void search_pass_name(struct search *search);
 /* Looks at all rows (number of the name, name) of a walk that was started; `more` is what that answered.

@@ -457,6 +457,9 @@ START_TEST(test_a_content_is_found_under_all_its_names_page_by_page)
 		check_found(kit, query, "one\ntwo\nd/three\n");
 	filter.directory = "d";
 	check_found(kit, query, "d/three\n");
+	query.match = CATALOG_EXACT;
+	query.text = "";
+	check_found(kit, query, "");
 	kit_free(kit);
 }
 END_TEST
