@@ -77,7 +77,8 @@ on_event(void *arg, const struct record *event)
 		set_note(follow, job, NULL, false);
 	if (strcmp(event->word, "fetch-done") == 0)
 		set_state(follow, job, FOLLOW_DONE);
-	if (strcmp(event->word, "fetch-failed") == 0) {
+	if (strcmp(event->word, "fetch-failed") == 0 ||
+	    strcmp(event->word, "fetch-cancelled") == 0) {
 		const char *text = record_text(event, "text");
 
 		set_note(follow, job, text != NULL ? text : record_text(event, "slug"), false);

@@ -208,7 +208,8 @@ struct catalog_told {
 	enum { CATALOG_ADDED, CATALOG_CHANGED, CATALOG_REMOVED } kind;
 	const char *peer;
 	const char *name;
-	struct content_id content;	/* zero for a removal */
+	struct content_id content;	/* zero for a removal, like what follows */
+	int64_t mtime_ns;
 };
 struct catalog_commit {
 	size_t count;

@@ -57,8 +57,10 @@ tell(struct apply *apply, int kind, const char *peer, const struct change *chang
 		batch->told = mem_grow(batch->told, n ? 2 * n : 1, sizeof(*batch->told));
 	batch->told[n] = (struct catalog_told){ .peer = peer, .name = change->name };
 	batch->told[n].kind = kind;
-	if (!change->is_removed)
-		batch->told[n].content = change->content;
+	if (change->is_removed)
+		return;
+	batch->told[n].content = change->content;
+	batch->told[n].mtime_ns = change->mtime_ns;
 }
 
 /* --- entries --- */

@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "clock.h"
-#include "control_internal.h"
+#include "control_commands.h"
 #include "mem.h"
 
 struct watcher {
@@ -67,7 +67,7 @@ put_event(struct watcher *watcher, const struct event *event)
 	struct buf *out = &watcher->conn->out;
 	char time[CLOCK_RFC3339_SIZE];
 
-	if (event->id != 0)
+	if (event_has_id(event))
 		watcher->told_id = event->id;
 	clock_rfc3339(event->wall_ms, time);
 	buf_addf(out, "%d %s id=%" PRIu64 "-%" PRIu64 " time=%s", event_code(event->kind),
@@ -82,6 +82,10 @@ put_event(struct watcher *watcher, const struct event *event)
 		reply_text(out, "root", hex);
 		reply_number(out, "size", event->content.size_bytes);
 	}
+	if (event->mtime_ns != 0)
+		reply_signed(out, "mtime_ns", event->mtime_ns);
+	if (event->kind == EVENT_EVENTS_LOST && event->lost != 0)
+		reply_number(out, "lost", event->lost);
 	put_fetch(out, event);
 	reply_text(out, "slug", event->code != P2P_OK ? code_slug(event->code) : NULL);
 	reply_text(out, "text", event->text);
@@ -237,9 +241,11 @@ watcher_command(struct command *command)
 		watcher_free(watcher);
 		return;
 	}
+	uint64_t last_id = events_last_id(watcher->events);
+
 	reply_final(command, 200);
 	buf_addf(&command->reply, " after=%" PRIu64 "-%" PRIu64, events_run(watcher->events),
-		 watcher->told_id);
+		 watcher->told_id <= last_id ? watcher->told_id : events_gone_id(watcher->events));
 	reply_end(&command->reply);
 	watcher_free(conn->watcher);
 	/* Whoever has sent its end already listens no more. */

@@ -4,7 +4,8 @@
  *
  * A ring that doubles until EVENT_QUEUE_MAX.  When it is full, everything is dropped until the
  * reader has taken all that stands before the gap; then it finds an events-lost, and behind it what
- * came since.  The events are shared with all other readers, so that a slow one costs little more
+ * came since; its id is that of the last one dropped, where a reader that comes back goes on.
+ * Progress is dropped without a word: more of it will come.  The events are shared with all other readers, so that a slow one costs little more
  * than pointers.
  *
  * Waking the reader is for the owner of the queue.
@@ -49,21 +50,42 @@ grow(struct event_queue *queue)
 	queue->first = 0;
 }
 
+/* Holds mu. */
+static void
+note_lost(struct event_queue *queue, const struct event *event)
+{
+	queue->lost++;
+	queue->lost_id = event->id;
+}
+
+/* What stands for the gap; holds mu. */
+static struct event *
+take_lost(struct event_queue *queue)
+{
+	struct event *event = event_new(EVENT_EVENTS_LOST);
+
+	event->wall_ms = clock_wall_ms();
+	event->id = queue->lost_id;
+	event->lost = queue->lost;
+	event->text = mem_format("you read too slowly: %llu events were dropped",
+				 (unsigned long long)queue->lost);
+	queue->lost = queue->lost_id = 0;
+	return event;
+}
+
 bool
 event_queue_add(struct event_queue *queue, struct event *event)
 {
-	bool has_room;
-
 	if (event->kind == EVENT_FETCH_PROGRESS && !queue->wants_progress)
 		return false;
 	pthread_mutex_lock(&queue->mu);
-	has_room = !queue->has_lost && queue->count < EVENT_QUEUE_MAX;
+	bool has_room = queue->lost == 0 && queue->count < EVENT_QUEUE_MAX;
 	if (has_room && queue->count == queue->cap)
 		grow(queue);
 	if (has_room)
 		queue->ring[(queue->first + queue->count++) % queue->cap] = event_ref(event);
-	else
-		queue->has_lost = true;
+	else if (event->id != 0)
+		note_lost(queue, event);
 	pthread_mutex_unlock(&queue->mu);
 	return true;
 }
@@ -78,10 +100,8 @@ event_queue_take(struct event_queue *queue)
 		event = queue->ring[queue->first];
 		queue->first = (queue->first + 1) % queue->cap;
 		queue->count--;
-	} else if (queue->has_lost) {
-		queue->has_lost = false;
-		event = event_new(EVENT_EVENTS_LOST);
-		event->wall_ms = clock_wall_ms();
+	} else if (queue->lost != 0) {
+		event = take_lost(queue);
 	}
 	pthread_mutex_unlock(&queue->mu);
 	return event;

@@ -20,7 +20,7 @@ struct event_queue {
 	pthread_mutex_t mu;
 	struct event **ring;
 	size_t first, count, cap;
-	bool has_lost;
+	uint64_t lost, lost_id;		/* events dropped at its end, and the last of them; 0: none */
 };
 
 void	event_queue_init(struct event_queue *queue, bool wants_progress);

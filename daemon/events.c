@@ -77,6 +77,12 @@ event_help(enum event_kind kind)
 	return rows[kind].help;
 }
 
+bool
+event_has_id(const struct event *event)
+{
+	return event->id != 0 || event->kind == EVENT_EVENTS_LOST;
+}
+
 /* --- events --- */
 
 struct event *
@@ -157,6 +163,12 @@ events_last_id(const struct events *events)
 	return events->last_id;
 }
 
+uint64_t
+events_gone_id(const struct events *events)
+{
+	return events->last_id > EVENTS_KEPT ? events->last_id - EVENTS_KEPT : 0;
+}
+
 static void
 tell_end(struct events *events)
 {
@@ -187,11 +199,21 @@ events_publish(struct events *events, struct event *event)
 
 /* --- listeners --- */
 
+/* The gap between `after_id` and what is still at hand. */
 static void
-tell_lost(struct events_listener *listener)
+tell_lost(struct events_listener *listener, uint64_t after_id)
 {
 	struct event *event = event_new(EVENT_EVENTS_LOST);
 	event->wall_ms = clock_wall_ms();
+	event->id = events_gone_id(listener->events);
+	if (after_id < event->id) {
+		event->lost = event->id - after_id;
+		event->text =
+		    mem_format("%llu events are kept no longer", (unsigned long long)event->lost);
+	} else {
+		event->text = mem_string("the daemon was started anew since; what follows is all "
+					 "that it knows of its present run");
+	}
 	listener->fn(listener->arg, event);
 	event_unref(event);
 }
@@ -201,10 +223,10 @@ static void
 replay(struct events_listener *listener, uint64_t after_id)
 {
 	struct events *events = listener->events;
-	uint64_t gone = events->last_id > EVENTS_KEPT ? events->last_id - EVENTS_KEPT : 0;
+	uint64_t gone = events_gone_id(events);
 	/* An id that was never given is one of another run: what came between is gone. */
 	if (after_id < gone || after_id > events->last_id) {
-		tell_lost(listener);
+		tell_lost(listener, after_id);
 		after_id = gone;
 	}
 	for (uint64_t id = after_id; id < events->last_id && listener->fn != NULL; id++)

@@ -86,6 +86,14 @@ forget_in_catalog(struct fetch *fetch)
 	catalog_submit(fetch->fetches->means.catalog, batch, NULL, NULL);
 }
 
+static enum event_kind
+event_of_end(enum fetch_state state)
+{
+	return state == FETCH_DONE	  ? EVENT_FETCH_DONE
+	    : state == FETCH_CANCELLED ? EVENT_FETCH_CANCELLED
+				       : EVENT_FETCH_FAILED;
+}
+
 static void
 finish(struct fetch *fetch)
 {
@@ -105,7 +113,7 @@ finish(struct fetch *fetch)
 	log_info("fetch %llu of \"%s\": %s%s%s", (unsigned long long)fetch->id, fetch->what,
 	    fetch_state_name(fetch->state), fetch->trouble.code ? ": " : "",
 	    fetch->trouble.code ? fetch->trouble.text : "");
-	fetch_publish(fetch, fetch->state == FETCH_DONE ? EVENT_FETCH_DONE : EVENT_FETCH_FAILED);
+	fetch_publish(fetch, event_of_end(fetch->state));
 	drop_oldest_ended(fetch->fetches);
 }
 

@@ -68,7 +68,7 @@ write_event(struct rest_stream *stream, struct event *event)
 {
 	char *data = wire_event(event, stream->run);
 
-	if (event->id != 0)
+	if (event_has_id(event))
 		buf_addf(&stream->text, "id: %" PRIu64 "-%" PRIu64 "\n", stream->run, event->id);
 	buf_addf(&stream->text, "event: %s\ndata: %s\n\n", event_name(event->kind), data);
 	free(data);

@@ -68,6 +68,7 @@ on_commit(void *arg, const struct catalog_commit *commit)
 		event->name = mem_string(told->name);
 		event->content = told->content;
 		event->has_content = told->kind != CATALOG_REMOVED;
+		event->mtime_ns = told->mtime_ns;
 		events_publish(service->parts.events, event);
 	}
 	if (commit->is_cut) {
@@ -425,6 +426,6 @@ service_event_position(struct service *service, const char *text, uint64_t *ret_
 		return error_set(err, P2P_BAD_REQUEST,
 				 "an event id is <run>-<number> as told before, not \"%.64s\"",
 				 text);
-	*ret_after = run == events_run(events) ? id : UINT64_MAX;
+	*ret_after = run == events_run(events) ? id : EVENTS_OTHER_RUN;
 	return P2P_OK;
 }

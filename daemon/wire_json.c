@@ -558,7 +558,7 @@ wire_event(const struct event *event, uint64_t run)
 	json_t *tree = json_object();
 	char id[48];
 
-	if (event->id != 0) {
+	if (event_has_id(event)) {
 		snprintf(id, sizeof(id), "%" PRIu64 "-%" PRIu64, run, event->id);
 		put_text(tree, "id", id);
 	}
@@ -572,11 +572,15 @@ wire_event(const struct event *event, uint64_t run)
 		put_text(tree, "name", event->name);
 	if (event->has_content)
 		put_content(tree, &event->content);
+	if (event->mtime_ns != 0)
+		put_mtime(tree, event->mtime_ns);
 	if (event->fetch != 0)
 		put_progress(tree, event);
+	if (event->lost != 0)
+		put_number(tree, "lost", event->lost);
 	if (event->code != P2P_OK)
-		put_reason(tree, event->code, event->text);
-	else if (event->text != NULL)
-		put_text(tree, "detail", event->text);
+		put_text(tree, "slug", code_slug(event->code));
+	if (event->text != NULL || event->code != P2P_OK)
+		put_text(tree, "text", event->text != NULL ? event->text : code_title(event->code));
 	return whole(tree);
 }

@@ -332,15 +332,17 @@ wire_pb_of_event(const struct event *event, uint64_t run)
 	P2p__V1__Event *message = mem_alloc(sizeof(*message));
 
 	p2p__v1__event__init(message);
-	if (event->id != 0)
+	if (event_has_id(event))
 		message->id = mem_format("%" PRIu64 "-%" PRIu64, run, event->id);
-	message->kind = new_text(event_name(event->kind));
+	message->event = new_text(event_name(event->kind));
 	message->time_ms = event->wall_ms;
 	message->peer = new_text(event->peer);
 	message->peer_name = new_text(event->peer_name);
 	message->name = new_text(event->name);
 	if (event->has_content)
 		message->content = wire_pb_of_content(&event->content);
+	message->mtime_ns = event->mtime_ns;
+	message->lost = event->lost;
 	message->fetch = event->fetch;
 	message->done_bytes = event->done_bytes;
 	message->total_bytes = event->total_bytes;

@@ -541,7 +541,16 @@ START_TEST(test_a_watcher_goes_on_where_it_was)
 	wait_for_event(watcher, "610 file-added ", same);
 	ck_assert_ptr_nonnull(strstr(watcher->line, " name=two "));
 	ck_assert_str_ne(id, same);
+	/* What nobody kept is told as a gap; its id goes on without it. */
 	ask(watcher, "watch after=12345-1", "200 after=");
+	wait_for_event(watcher, "690 events-lost ", id);
+	ck_assert_ptr_nonnull(strstr(watcher->line, " text="));
+	wait_for_event(watcher, "610 file-added ", same);
+	wait_for_event(watcher, "610 file-added ", same);
+	snprintf(line, sizeof(line), "watch after=%s", id);
+	ask(watcher, line, "200 after=");
+	ck_assert_int_eq(strncmp(final_line(watcher, NULL), "610 file-added ", 15), 0);
+	ck_assert_ptr_nonnull(strstr(watcher->line, " mtime_ns="));
 	client_free(watcher);
 	client_free(client);
 	node_stop(node);

@@ -72,6 +72,10 @@ START_TEST(test_what_does_not_fit_is_told_in_the_place_of_the_gap)
 	struct event *lost = event_queue_take(&queue);
 	ck_assert_int_eq(lost->kind, EVENT_EVENTS_LOST);
 	ck_assert_int_gt(lost->wall_ms, 0);
+	/* Eleven, the last of which is where a reader goes on. */
+	ck_assert_uint_eq(lost->lost, 11);
+	ck_assert_uint_eq(lost->id, EVENT_QUEUE_MAX + 11);
+	ck_assert_ptr_nonnull(strstr(lost->text, "11 events"));
 	event_unref(lost);
 	ck_assert_uint_eq(take(&queue), UINT64_MAX);
 	add(&queue, EVENT_FILE_ADDED, id);
@@ -93,6 +97,21 @@ START_TEST(test_progress_is_for_those_who_want_it)
 	ck_assert_uint_eq(take(&queue), 7);
 	/* What waits goes with the queue. */
 	ck_assert(add(&queue, EVENT_FILE_ADDED, 8));
+	event_queue_fini(&queue);
+}
+END_TEST
+
+START_TEST(test_progress_that_does_not_fit_is_no_loss)
+{
+	struct event_queue queue;
+
+	event_queue_init(&queue, true);
+	for (uint64_t id = 1; id <= EVENT_QUEUE_MAX; id++)
+		add(&queue, EVENT_FILE_ADDED, id);
+	add(&queue, EVENT_FETCH_PROGRESS, 0);
+	for (uint64_t wanted = 1; wanted <= EVENT_QUEUE_MAX; wanted++)
+		ck_assert_uint_eq(take(&queue), wanted);
+	ck_assert_uint_eq(take(&queue), UINT64_MAX);
 	event_queue_fini(&queue);
 }
 END_TEST
@@ -155,6 +174,7 @@ main(void)
 	tcase_add_test(tcase, test_events_come_in_order_and_an_empty_queue_has_none);
 	tcase_add_test(tcase, test_what_does_not_fit_is_told_in_the_place_of_the_gap);
 	tcase_add_test(tcase, test_progress_is_for_those_who_want_it);
+	tcase_add_test(tcase, test_progress_that_does_not_fit_is_no_loss);
 	tcase_add_test(tcase,
 		       test_a_reader_on_another_thread_misses_nothing_but_what_it_is_told_of);
 	suite_add_tcase(suite, tcase);

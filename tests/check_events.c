@@ -123,10 +123,11 @@ START_TEST(test_who_comes_with_an_id_of_another_run_is_told_that_events_were_los
 {
 	struct events *events = events_new();
 	publish(events, EVENT_FILE_ADDED);
-	struct ear *ear = ear_open(events, UINT64_MAX);
+	struct ear *ear = ear_open(events, EVENTS_OTHER_RUN);
 	ck_assert_uint_eq(ear->count, 2);
 	ck_assert_int_eq(ear->kinds[0], EVENT_EVENTS_LOST);
 	ck_assert_int_eq(ear->kinds[1], EVENT_FILE_ADDED);
+	ck_assert_uint_eq(ear->ids[0], events_gone_id(events));
 	ear_free(ear);
 	events_free(events);
 }
@@ -164,7 +165,8 @@ START_TEST(test_what_fell_out_of_the_ring_is_said_to_be_lost)
 	struct ear *ear = ear_open(events, 0), *just = ear_open(events, 1);
 	ck_assert_uint_eq(ear->count, EVENTS_KEPT + 1);
 	ck_assert_int_eq(ear->kinds[0], EVENT_EVENTS_LOST);
-	ck_assert_uint_eq(ear->ids[0], 0);
+	/* Its id is where to go on: nothing more is lost then. */
+	ck_assert_uint_eq(ear->ids[0], 1);
 	ck_assert_uint_eq(ear->ids[1], 2);
 	ck_assert_uint_eq(ear->ids[EVENTS_KEPT], EVENTS_KEPT + 1);
 	ck_assert_uint_eq(just->count, EVENTS_KEPT);

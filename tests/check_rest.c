@@ -985,7 +985,22 @@ START_TEST(test_events_come_as_they_happen_and_go_on_after_the_last_seen)
 	text = mem_format(
 	    "GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nLast-Event-ID: 1-1\r\n\r\n", port);
 	say(fd, text);
-	free(hear(fd, "event: events-lost"));
+	heard = hear(fd, "later.txt");
+	char *lost = strstr(heard, "event: events-lost");
+	ck_assert_ptr_nonnull(lost);
+	ck_assert_int_eq(sscanf(strstr(heard, "id: "), "id: %60s", id), 1);
+	ck_assert(strstr(heard, "id: ") < lost);
+	free(heard);
+	close(fd);
+	/* Its id goes on without the gap. */
+	fd = dial();
+	free(text);
+	text = mem_format(
+	    "GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nLast-Event-ID: %s\r\n\r\n", port, id);
+	say(fd, text);
+	heard = hear(fd, "later.txt");
+	ck_assert_ptr_null(strstr(heard, "events-lost"));
+	free(heard);
 	free(text);
 	expect("GET", "/v1/events", "Last-Event-ID: nonsense\r\n", "", 400, "bad-request");
 	/* With the stream still open. */

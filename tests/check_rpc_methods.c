@@ -766,7 +766,7 @@ expect_event(struct rpc_kit_call *call, const char *kind, const char *name, char
 	P2p__V1__Event *event = read_event(call);
 
 	ck_assert_ptr_nonnull(event);
-	ck_assert_str_eq(event->kind, kind);
+	ck_assert_str_eq(event->event, kind);
 	ck_assert_str_eq(event->name, name);
 	ck_assert_int_gt(event->time_ms, 0);
 	if (ret_id != NULL)
@@ -809,7 +809,7 @@ START_TEST(test_events_come_as_they_happen_and_go_on_after_the_last_seen)
 	watch(&call, "", false);
 	daemon_kit_write(&daemon_a, "real", "x", 1);
 	P2p__V1__Event *event = read_event(&call);
-	ck_assert_str_eq(event->kind, "file-added");
+	ck_assert_str_eq(event->event, "file-added");
 	ck_assert_str_eq(event->name, "real");
 	ck_assert_str_eq(event->peer_name, "tester");
 	ck_assert_uint_eq(event->content->size, 1);
@@ -873,7 +873,7 @@ START_TEST(test_a_slow_reader_is_told_of_the_gap_and_holds_nobody_up)
 
 		ck_assert_ptr_nonnull(event);
 		is_last = strcmp(event->name, "last") == 0;
-		if (strcmp(event->kind, "events-lost") == 0) {
+		if (strcmp(event->event, "events-lost") == 0) {
 			ck_assert(!has_lost);
 			has_lost = true;
 			publish(EVENT_FILE_ADDED, "last", 1);

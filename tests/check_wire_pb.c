@@ -469,7 +469,7 @@ START_TEST(test_an_event_is_told_with_its_id_and_repaired_text)
 	P2p__V1__Event *message = travel(wire_pb_of_event(event, 77));
 
 	ck_assert_str_eq(message->id, "77-12");
-	ck_assert_str_eq(message->kind, "fetch-failed");
+	ck_assert_str_eq(message->event, "fetch-failed");
 	ck_assert_str_eq(message->slug, "no-holder");
 	ck_assert_str_eq(message->text, "bad ?\xc3\xa4? byte");
 	ck_assert_str_eq(message->peer_name, "");
@@ -479,7 +479,8 @@ START_TEST(test_an_event_is_told_with_its_id_and_repaired_text)
 	event_unref(event);
 	event = event_new(EVENT_EVENTS_LOST);
 	message = travel(wire_pb_of_event(event, 77));
-	ck_assert_str_eq(message->id, "");
+	/* Where to go on after it, also if that is the beginning. */
+	ck_assert_str_eq(message->id, "77-0");
 	ck_assert_str_eq(message->slug, "");
 	ck_assert_str_eq(message->text, "");
 	ck_assert_ptr_null(message->content);

@@ -557,7 +557,7 @@ def _():
     touch("news")
     for watcher in watchers:
         event = until(10, watcher.find, "news")
-        same((event.kind, event.peer_name, event.content), ("file-added", "a", content_of(b"news")))
+        same((event.event, event.peer_name, event.content), ("file-added", "a", content_of(b"news")))
         watcher.call.cancel()
         until(10, lambda w=watcher: w.error and w.error.code() == Status.CANCELLED)
 
@@ -586,7 +586,7 @@ def _():
     lost = Watcher(a, after="12345-1")
     event = until(10, lambda: lost.seen and lost.seen[0])
     lost.call.cancel()
-    same(event.kind, "events-lost")
+    same(event.event, "events-lost")
     refused(Status.INVALID_ARGUMENT, "bad-request", a.events.Watch, pb.WatchRequest(after="nonsense"), timeout=LIMIT)
 
 
