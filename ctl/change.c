@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * change.c - the commands that change something: put, rm, cancel, limit, reload.
+ * change.c - the commands that change something: put, rm, cancel, unfollow, limit, reload.
  *
  * put opens the file with the user's rights and hands the descriptor to the daemon.  A directory
  * (-r) is walked without following symbolic links; its files keep their names below the directory's
@@ -223,7 +223,7 @@ change_put(struct ctl *ctl)
 	return tally_end(&tally, "files");
 }
 
-/* --- rm, cancel --- */
+/* --- rm, cancel, unfollow --- */
 
 /* One request an argument. */
 static int
@@ -261,6 +261,12 @@ int
 change_cancel(struct ctl *ctl)
 {
 	return each_argument(ctl, "fetch", "fetches", "cancelled");
+}
+
+int
+change_unfollow(struct ctl *ctl)
+{
+	return each_argument(ctl, "follow", "follows", "no longer follows");
 }
 
 /* --- limit --- */

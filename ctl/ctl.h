@@ -63,8 +63,11 @@ int		 show_help(struct ctl *ctl);
 int		 change_put(struct ctl *ctl);
 int		 change_rm(struct ctl *ctl);
 int		 change_cancel(struct ctl *ctl);
+int		 change_unfollow(struct ctl *ctl);
 int		 change_limit(struct ctl *ctl);
 int		 change_reload(struct ctl *ctl);
+int		 follows_add(struct ctl *ctl);
+int		 follows_show(struct ctl *ctl);
 int		 watch_events(struct ctl *ctl);
 int		 fetch_files(struct ctl *ctl);		/* into the share, or by land_files() */
 int		 land_files(struct ctl *ctl);		/* fetch -o */

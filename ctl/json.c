@@ -19,18 +19,17 @@
 #include "util.h"
 
 static const char *const numbers[] = {
-	"after",        "asks",          "bytes",           "count",
-	"done_bytes",   "done_files",    "ended_wall_ms",   "epoch",
-	"eta_ms",       "failed_files",  "fetch",           "fetches_active",
-	"files",        "free_bytes",    "hashed_bytes",    "hashed_files",
-	"heard_ms_ago", "heard_wall_ms", "holder_count",    "id",
-	"mtime_ns",     "peers_here",    "peers_known",     "pieces",
-	"present",      "queued_bytes",  "queued_files",    "rate",
-	"rate_bps",     "round_trip_us", "scans",           "seq",
-	"size",         "sources",       "started_wall_ms", "total_bytes",
-	"total_files",  "unshareable",   "uptime_ms",
+	"after",        "asks",           "bytes",           "count",         "done_bytes",
+	"done_files",   "ended_wall_ms",  "epoch",           "eta_ms",        "failed_files",
+	"fetch",        "fetches_active", "files",           "follow",        "free_bytes",
+	"hashed_bytes", "hashed_files",   "heard_ms_ago",    "heard_wall_ms", "holder_count",
+	"id",           "lost",           "mtime_ns",        "peers_here",    "peers_known",
+	"pieces",       "present",        "queued_bytes",    "queued_files",  "rate",
+	"rate_bps",     "round_trip_us",  "scans",           "seq",           "since_wall_ms",
+	"size",         "sources",        "started_wall_ms", "total_bytes",   "total_files",
+	"unshareable",  "uptime_ms",
 };
-static const char *const truths[] = { "local", "new", "ready", "scanning", "whole" };
+static const char *const truths[] = { "local", "new", "ready", "replace", "scanning", "whole" };
 
 /* Kinds of records that may repeat, and what an array of them is called. */
 static const struct {
@@ -41,6 +40,7 @@ static const struct {
 	{ "command", "commands" },
 	{ "fetch", "fetches" },
 	{ "file", "files" },
+	{ "follow", "follows" },
 	{ "holder", "holders" },
 	{ "limit", "limits" },
 	{ "part", "parts" },

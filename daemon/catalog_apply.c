@@ -247,6 +247,8 @@ apply_remove(struct apply *apply, const struct op *op)
 	int code = db_run(apply->db, SQL_LOCAL_DROP, db_text(op->name));
 	if (code == P2P_OK)
 		code = drop_layer(apply->db, &old.content);
+	if (code == P2P_OK)
+		code = follow_removed_here(apply->db, op->name, &old);
 	struct change change = { .name = op->name, .is_removed = true };
 	return code == P2P_OK ? put_own_entry(apply, &change) : code;
 }
@@ -342,7 +344,11 @@ apply_page(struct apply *apply, const struct change_page *page)
 		return P2P_CONFLICT;
 	if (!is_anew && page->through <= row.seq)
 		return P2P_OK; /* known already */
-	if (is_anew && (code = drop_entries(apply, &row, page->peer)) < 0)
+	if (is_anew)
+		code = follow_peer_begins_anew(apply->db, &row, page->peer);
+	if (is_anew && code == P2P_OK)
+		code = drop_entries(apply, &row, page->peer);
+	if (code < 0)
 		return code;
 	code = write_page(apply, &row, page);
 	apply->is_mute = false;
@@ -420,6 +426,11 @@ apply_op(struct apply *apply, const struct op *op)
 		return db_run(apply->db, SQL_ITEM_DROP, db_int(op->fetch.id), db_text(op->name));
 	case OP_FETCH_DONE:
 		return apply_fetch_done(apply, op);
+	case OP_FOLLOW:
+	case OP_UNFOLLOW:
+	case OP_MARK:
+	case OP_FOLLOWED:
+		return follow_apply(apply->db, op);
 	}
 	return P2P_INTERNAL;
 }

@@ -44,6 +44,12 @@ op_fini(struct op *op)
 			free((char *)op->fetch.items[i].name);
 		free(op->fetch.items);
 		break;
+	case OP_FOLLOW:
+		free(op->follow.place);
+		break;
+	case OP_UNFOLLOW:
+	case OP_MARK:
+	case OP_FOLLOWED:
 	case OP_REMOVE:
 	case OP_ITEM_DONE:
 	case OP_FETCH_DONE:
@@ -69,9 +75,8 @@ catalog_batch_size(const struct catalog_batch *batch)
 	return batch->count;
 }
 
-/* A cleared operation at the end, `rows` heavy. */
-static struct op *
-add(struct catalog_batch *batch, enum op_kind kind, size_t rows)
+struct op *
+batch_add(struct catalog_batch *batch, enum op_kind kind, size_t rows)
 {
 	if (batch->count == batch->capacity) {
 		batch->capacity = batch->capacity ? 2 * batch->capacity : 1;
@@ -89,7 +94,7 @@ catalog_batch_put(struct catalog_batch *batch, const char *name, const struct ca
 {
 	assert(strlen(name) <= NAME_MAX_BYTES);
 	assert(layer_count <= MERKLE_LAYER_MAX);
-	struct op *op = add(batch, OP_PUT, 1);
+	struct op *op = batch_add(batch, OP_PUT, 1);
 	op->name = mem_string(name);
 	op->put.file = *file;
 	op->put.layer = layer;
@@ -99,19 +104,19 @@ catalog_batch_put(struct catalog_batch *batch, const char *name, const struct ca
 void
 catalog_batch_remove(struct catalog_batch *batch, const char *name)
 {
-	add(batch, OP_REMOVE, 1)->name = mem_string(name);
+	batch_add(batch, OP_REMOVE, 1)->name = mem_string(name);
 }
 
 void
 catalog_batch_page(struct catalog_batch *batch, struct change_page *page)
 {
-	add(batch, OP_PAGE, page->count + 1)->page = page;
+	batch_add(batch, OP_PAGE, page->count + 1)->page = page;
 }
 
 void
 catalog_batch_peer(struct catalog_batch *batch, const struct catalog_peer *peer)
 {
-	struct op *op = add(batch, OP_PEER, 1);
+	struct op *op = batch_add(batch, OP_PEER, 1);
 	op->name = mem_string(peer->name == NULL ? "" : peer->name);
 	op->peer.id = mem_string(peer->id);
 	op->peer.addresses = mem_string(peer->addresses == NULL ? "" : peer->addresses);
@@ -121,14 +126,14 @@ catalog_batch_peer(struct catalog_batch *batch, const struct catalog_peer *peer)
 void
 catalog_batch_forget(struct catalog_batch *batch, const char *peer)
 {
-	add(batch, OP_FORGET, 1)->peer.id = mem_string(peer);
+	batch_add(batch, OP_FORGET, 1)->peer.id = mem_string(peer);
 }
 
 void
 catalog_batch_fetch(struct catalog_batch *batch, uint64_t fetch, const char *what, bool replace,
 		    const struct catalog_fetch_item *items, size_t count)
 {
-	struct op *op = add(batch, OP_FETCH, count + 1);
+	struct op *op = batch_add(batch, OP_FETCH, count + 1);
 	op->name = mem_string(what);
 	op->fetch.id = fetch;
 	op->fetch.replace = replace;
@@ -143,7 +148,7 @@ catalog_batch_fetch(struct catalog_batch *batch, uint64_t fetch, const char *wha
 void
 catalog_batch_fetch_item_done(struct catalog_batch *batch, uint64_t fetch, const char *name)
 {
-	struct op *op = add(batch, OP_ITEM_DONE, 1);
+	struct op *op = batch_add(batch, OP_ITEM_DONE, 1);
 	op->name = mem_string(name);
 	op->fetch.id = fetch;
 }
@@ -151,5 +156,5 @@ catalog_batch_fetch_item_done(struct catalog_batch *batch, uint64_t fetch, const
 void
 catalog_batch_fetch_done(struct catalog_batch *batch, uint64_t fetch)
 {
-	add(batch, OP_FETCH_DONE, 1)->fetch.id = fetch;
+	batch_add(batch, OP_FETCH_DONE, 1)->fetch.id = fetch;
 }

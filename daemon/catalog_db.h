@@ -131,12 +131,18 @@ enum op_kind {
 	OP_FORGET,
 	OP_FETCH,
 	OP_ITEM_DONE,
-	OP_FETCH_DONE
+	OP_FETCH_DONE,
+	OP_FOLLOW,
+	OP_UNFOLLOW,
+	OP_MARK,
+	OP_FOLLOWED
 };
 
 struct op {
 	enum op_kind kind;
-	char *name; /* PUT, REMOVE, ITEM_DONE; of the peer: PEER; what is fetched: FETCH */
+	/* PUT, REMOVE, ITEM_DONE; of the peer: PEER; what is fetched: FETCH; the pattern: FOLLOW; the peer's
+	 * id: MARK */
+	char *name;
 	union {
 		struct {
 			struct catalog_local file;
@@ -155,6 +161,15 @@ struct op {
 			struct catalog_fetch_item *items; /* owns their names */
 			size_t count;
 		} fetch; /* FETCH; the id alone: ITEM_DONE, FETCH_DONE */
+		struct {
+			char *place;
+			bool replace;
+			int64_t since_wall_ms;
+		} follow; /* FOLLOW */
+		struct {
+			uint64_t follow;
+			uint64_t first, second; /* epoch and seq, or files and bytes */
+		} mark;				/* MARK, FOLLOWED; the follow alone: UNFOLLOW */
 	};
 };
 
@@ -206,6 +221,20 @@ int64_t names_indexed(struct db *db);
 bool names_tidy(struct db *db);
 /* At the opening: makes an index anew that other Unicode tables made. */
 int names_check(struct db *db);
+
+/* A cleared operation at the end, about `rows` heavy. */
+struct op *batch_add(struct catalog_batch *batch, enum op_kind kind, size_t rows);
+
+/* --- follows: catalog_follow.c --- */
+
+/* Before any statement is prepared; SQLite's answer. */
+int follow_make_tables(struct db *db);
+/* Carries out FOLLOW, UNFOLLOW, MARK or FOLLOWED. */
+int follow_apply(struct db *db, const struct op *op);
+/* A file of ours goes: this version is passed over from now on. */
+int follow_removed_here(struct db *db, const char *name, const struct catalog_local *file);
+/* The entries of a peer are about to go, because others come in their place. */
+int follow_peer_begins_anew(struct db *db, const struct peer_row *row, const char *peer);
 
 /* --- the catalog --- */
 

@@ -173,7 +173,9 @@ check_bounded(struct db *db, bool was_closed)
 	static const char *const small[] = { "PRAGMA quick_check('meta')",
 					     "PRAGMA quick_check('peer')",
 					     "PRAGMA quick_check('fetch')",
-					     "PRAGMA quick_check('fetch_item')" };
+					     "PRAGMA quick_check('fetch_item')",
+					     "PRAGMA quick_check('follow')",
+					     "PRAGMA quick_check('follow_mark')" };
 	int rc = SQLITE_OK;
 	for (size_t i = 0; i < sizeof(small) / sizeof(small[0]) && rc == SQLITE_OK; i++)
 		rc = check_structure(db, small[i]);
@@ -210,6 +212,7 @@ check_owner(struct db *db, const char *self, const char **ret_why)
 	int rc = check_version(db, ret_why);
 	if (rc != SQLITE_OK || *ret_why != NULL)
 		return rc;
+	rc = follow_make_tables(db);
 	for (int i = 0; i < SQL_COUNT && rc == SQLITE_OK; i++)
 		if ((rc = db_prepare(db, i)) == SQLITE_ERROR) {
 			*ret_why = "its tables are not those of a catalog";

@@ -86,6 +86,8 @@ put_event(struct watcher *watcher, const struct event *event)
 		reply_signed(out, "mtime_ns", event->mtime_ns);
 	if (event->kind == EVENT_EVENTS_LOST && event->lost != 0)
 		reply_number(out, "lost", event->lost);
+	if (event->follow != 0)
+		reply_number(out, "follow", event->follow);
 	put_fetch(out, event);
 	reply_text(out, "slug", event->code != P2P_OK ? code_slug(event->code) : NULL);
 	reply_text(out, "text", event->text);

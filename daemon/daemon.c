@@ -2,7 +2,7 @@
  *
  * daemon.c - one peer: everything in its order up, and in reverse down.
  *
- * Up: state directory and its lock, key, loop, pool, store, catalog, events, holdings, indexer, wires, peers, fetches, service, faces.
+ * Up: state directory and its lock, key, loop, pool, store, catalog, events, holdings, indexer, wires, peers, fetches, follows, service, faces.
  * What the catalog remembers (peers, fetches) is taken up before anything runs.
  *
  * Down, begun by daemon_stop() on the mind: calls are refused and the faces closed, then the fetches stop (what is verified is
@@ -29,6 +29,7 @@
 #include "events.h"
 #include "fetch.h"
 #include "file.h"
+#include "follow.h"
 #include "holdings.h"
 #include "indexer.h"
 #include "key.h"
@@ -66,6 +67,7 @@ struct daemon {
 	struct transport *wires; /* both */
 	struct peers *peers;
 	struct fetches *fetches;
+	struct follows *follows;
 	struct service *service;
 	struct rest *rest;
 	struct rpc *rpc;
@@ -303,6 +305,8 @@ bring_up_subject(struct daemon *daemon, struct error *err)
 	    fetches_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog, daemon->indexer,
 			daemon->peers, daemon->wires, daemon->holdings, daemon->events,
 			daemon->throttle, config);
+	daemon->follows = follows_new(daemon->loop, daemon->pool, daemon->catalog, daemon->fetches,
+				      daemon->events);
 	return true;
 }
 
@@ -317,6 +321,7 @@ bring_up_faces(struct daemon *daemon, struct error *err)
 		.indexer = daemon->indexer,
 		.peers = daemon->peers,
 		.fetches = daemon->fetches,
+		.follows = daemon->follows,
 		.holdings = daemon->holdings,
 		.events = daemon->events,
 		.throttle = daemon->throttle,
@@ -387,6 +392,7 @@ daemon_run(struct daemon *daemon)
 	indexer_start(daemon->indexer);
 	peers_start(daemon->peers);
 	fetches_start(daemon->fetches);
+	follows_start(daemon->follows);
 	daemon->watchdog = sdnotify_watchdog_new(daemon->loop);
 	sdnotify_status("sharing %s", daemon->config->share_directory);
 	sdnotify_ready();
@@ -476,6 +482,7 @@ daemon_stop(struct daemon *daemon)
 	rpc_free(daemon->rpc);
 	daemon->rpc = NULL;
 	indexer_stop(daemon->indexer);
+	follows_stop(daemon->follows);
 	fetches_stop(daemon->fetches, fetches_stopped, daemon);
 }
 
@@ -512,6 +519,7 @@ daemon_free(struct daemon *daemon)
 	sdnotify_watchdog_free(daemon->watchdog);
 	control_free(daemon->control);
 	service_free(daemon->service);
+	follows_free(daemon->follows);
 	fetches_free(daemon->fetches);
 	peers_free(daemon->peers);
 	wires_free(daemon->wires);

@@ -35,6 +35,7 @@ struct event {
 	struct content_id content;	/* of the file; zero if there is none */
 	bool has_content;
 	int64_t mtime_ns;		/* of the file, with its content */
+	uint64_t follow;		/* the follow's number, 0 for none */
 	uint64_t fetch;			/* the fetch's number, 0 for none */
 	uint64_t done_bytes, total_bytes, rate_bps;	/* of a fetch; bytes, bytes, bytes per second */
 	uint32_t done_files, total_files, sources;	/* of a fetch */

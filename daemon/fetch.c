@@ -161,15 +161,16 @@ add_fetch(struct fetches *fetches, uint64_t id, struct fetch_request *request)
 }
 
 static void
-remember_in_catalog(struct fetch *fetch)
+remember_in_catalog(struct fetch *fetch, struct catalog_batch *also)
 {
+	assert(also == NULL || !fetch->is_foreign);
 	if (fetch->is_foreign)
 		return;
 	struct catalog_fetch_item *items = mem_zero(fetch->count, sizeof(*items));
 	for (size_t i = 0; i < fetch->count; i++)
 		items[i] = (struct catalog_fetch_item){ fetch->items[i].name,
 			fetch->items[i].content, fetch->items[i].mtime_ns, fetch->items[i].mode };
-	struct catalog_batch *batch = catalog_batch_new();
+	struct catalog_batch *batch = also != NULL ? also : catalog_batch_new();
 	catalog_batch_fetch(batch, fetch->id, fetch->what, fetch->replace, items, fetch->count);
 	/* A catalog that cannot be written costs the memory of this fetch over a restart, not the fetch. */
 	catalog_submit(fetch->fetches->means.catalog, batch, NULL, NULL);
@@ -186,6 +187,7 @@ drop_request(struct fetch_request *request)
 		close(request->data_fd);
 	if (request->have_fd >= 0)
 		close(request->have_fd);
+	catalog_batch_free(request->also);
 }
 
 /* The very same file is being fetched already: that fetch is the answer. */
@@ -211,6 +213,9 @@ fetch_start(struct fetches *fetches, struct fetch_request *request, uint64_t *re
 	assert(request->count >= 1 && request->count <= FETCH_ITEMS_MAX);
 	struct fetch *same = find_same(fetches, request);
 	if (same != NULL) {
+		if (request->also != NULL)
+			catalog_submit(fetches->means.catalog, request->also, NULL, NULL);
+		request->also = NULL;
 		drop_request(request);
 		*ret_id = same->id;
 		return P2P_OK;
@@ -229,7 +234,7 @@ fetch_start(struct fetches *fetches, struct fetch_request *request, uint64_t *re
 	}
 	struct fetch *fetch = add_fetch(fetches, fetches->next_id, request);
 	*ret_id = fetch->id;
-	remember_in_catalog(fetch);
+	remember_in_catalog(fetch, request->also);
 	fetch_publish(fetch, EVENT_FETCH_STARTED);
 	fetches_schedule(fetches);
 	return P2P_OK;

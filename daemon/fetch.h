@@ -43,6 +43,7 @@ struct fetch_request {
 	size_t count;			/* 1 to FETCH_ITEMS_MAX */
 	bool replace;			/* files of these names may be replaced */
 	int data_fd, have_fd;		/* a foreign target of one item; takes both; -1: the share */
+	struct catalog_batch *also;	/* what is written in the transaction that enters it; takes; or NULL */
 };
 
 struct fetch_info {
@@ -85,6 +86,9 @@ int		 fetch_cancel(struct fetches *fetches, uint64_t id);
 /* A copy of one, or of all in order of their number (gives; fini each, free the array). */
 int		 fetch_get(const struct fetches *fetches, uint64_t id, struct fetch_info *ret);
 struct fetch_info *fetches_list(const struct fetches *fetches, size_t *ret_count);
+/* The file of this name and content is no longer wanted, if it did not come yet: the fetch ends without it.  Its entry in
+ * the catalog is the caller's. */
+void		 fetch_drop_item(struct fetches *fetches, uint64_t id, const char *name, const struct content_id *content);
 uint32_t	 fetches_active(const struct fetches *fetches);
 
 /* --- streaming a content through (gateway) --- */

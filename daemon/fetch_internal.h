@@ -20,8 +20,10 @@ enum item_state {
 	ITEM_QUEUED,
 	ITEM_PUT_OFF,	/* queued, but not for this pass */
 	ITEM_ACTIVE,
+	ITEM_UNWANTED,	/* is being brought, but no longer wanted */
 	ITEM_DONE,
 	ITEM_FAILED,
+	ITEM_DROPPED,	/* as if it had never been asked for */
 };
 
 struct fetch_batch;
@@ -67,6 +69,7 @@ struct fetch {
 	bool is_cancelled;
 	uint64_t total_bytes, done_bytes;	/* done_bytes: of whole items */
 	uint32_t done_files, failed_files;
+	uint32_t dropped_files;		/* that are no longer wanted, of `count` */
 	int64_t started_wall_ms, ended_wall_ms;
 	uint64_t ended_order;		/* among those that ended */
 	uint64_t told_bytes;		/* at the last progress event */
@@ -197,6 +200,13 @@ void	fetches_schedule(struct fetches *fetches);
 void	fetch_retry_soon(struct fetch *fetch);
 void	fetches_set_retry_timer(struct fetches *fetches);
 void	fetches_on_retry(void *fetches);	/* the timer's function */
+
+/* --- fetch_drop.c --- */
+
+/* The item that is not begun, or not any more, is no longer wanted. */
+void	fetch_forget_item(struct fetch *fetch, size_t index);
+/* Files of it that are wanted. */
+uint32_t fetch_total_files(const struct fetch *fetch);
 
 /* --- fetch_tell.c --- */
 

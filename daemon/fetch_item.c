@@ -57,7 +57,8 @@ submit(struct active *active, struct partial *partial, pool_fn work, loop_fn don
 	struct job *job = mem_zero(1, sizeof(*job));
 	job->active = active;
 	job->partial = partial;
-	job->is_dropped = active->fetch->is_cancelled && !active->fetch->is_foreign;
+	bool is_unwanted = active->fetch->item_states[active->index] == ITEM_UNWANTED;
+	job->is_dropped = (active->fetch->is_cancelled || is_unwanted) && !active->fetch->is_foreign;
 	pool_submit(means_of(active)->pool, POOL_SOON, work, done, job);
 }
 

@@ -196,19 +196,25 @@ fetch_item_over(struct fetch *fetch, size_t index, int code, const char *text)
 		fetch->done_files++;
 		fetch->vain_passes = 0;
 		set_moving(fetch);
+	} else if (fetch->item_states[index] == ITEM_UNWANTED) {
+		fetch_forget_item(fetch, index);
 	} else if (code == P2P_CANCELLED || fetch_is_transient(code)) {
 		fetch->item_states[index] = code == P2P_CANCELLED ? ITEM_QUEUED : ITEM_PUT_OFF;
 		fetch->queued_count++;
 	} else {
 		item_failed(fetch, index, code, text);
 	}
-	if (fetch_is_transient(code))
+	if (fetch->item_states[index] == ITEM_PUT_OFF)
 		put_off(fetch, code, text);
 }
 
 void
 fetch_item_again(struct fetch *fetch, size_t index, bool alone)
 {
+	if (fetch->item_states[index] == ITEM_UNWANTED) {
+		fetch_forget_item(fetch, index);
+		return;
+	}
 	fetch->item_states[index] = ITEM_QUEUED;
 	fetch->queued_count++;
 	fetch->item_tries[index] =

@@ -81,7 +81,7 @@ fetch_publish(struct fetch *fetch, enum event_kind kind)
 	event->total_bytes = fetch->total_bytes;
 	event->rate_bps = fetch->rate_bps;
 	event->done_files = fetch->done_files;
-	event->total_files = (uint32_t)fetch->count;
+	event->total_files = fetch_total_files(fetch);
 	event->sources = count_sources(fetch);
 	event->code = fetch->trouble.code;
 	event->text = fetch->trouble.code != P2P_OK ? mem_string(fetch->trouble.text) : NULL;
@@ -175,7 +175,7 @@ fill_info(const struct fetch *fetch, struct fetch_info *ret)
 		.is_foreign = fetch->is_foreign,
 		.total_bytes = fetch->total_bytes,
 		.done_bytes = done_bytes,
-		.total_files = (uint32_t)fetch->count,
+		.total_files = fetch_total_files(fetch),
 		.done_files = fetch->done_files,
 		.failed_files = fetch->failed_files,
 		.rate_bps = fetch->rate_bps,

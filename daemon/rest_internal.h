@@ -224,6 +224,11 @@ int	rest_get_fetches(struct rest_request *req);
 int	rest_post_fetches(struct rest_request *req);
 int	rest_get_fetch(struct rest_request *req);
 int	rest_delete_fetch(struct rest_request *req);
+
+/* --- rest_follows.c --- */
+int	rest_get_follows(struct rest_request *req);
+int	rest_post_follows(struct rest_request *req);
+int	rest_delete_follow(struct rest_request *req);
 int	rest_get_health(struct rest_request *req);
 int	rest_get_metrics(struct rest_request *req);
 int	rest_get_openapi(struct rest_request *req);

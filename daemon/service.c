@@ -77,8 +77,11 @@ on_commit(void *arg, const struct catalog_commit *commit)
 			name_peer(service, event, commit->cut_peer);
 		events_publish(service->parts.events, event);
 	}
-	if (!commit->is_ours)
+	if (!commit->is_ours) {
+		if (service->parts.follows != NULL)
+			follows_notice(service->parts.follows);
 		return;
+	}
 	service_readers_clear(&service->readers);
 	peers_tell(service->parts.peers);
 }

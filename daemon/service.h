@@ -15,6 +15,7 @@
 #include "config.h"
 #include "events.h"
 #include "fetch.h"
+#include "follow.h"
 #include "holdings.h"
 #include "indexer.h"
 #include "node.h"
@@ -36,6 +37,7 @@ struct service_parts {
 	struct indexer *indexer;
 	struct peers *peers;
 	struct fetches *fetches;
+	struct follows *follows;	/* NULL: what is followed is only written down */
 	struct holdings *holdings;
 	struct events *events;
 	struct throttle *throttle;	/* NULL: no limits of bandwidth */
@@ -197,6 +199,31 @@ int	service_fetch(struct service *service, const struct service_fetch *fetch, se
 int	service_fetch_get(struct service *service, uint64_t id, struct fetch_info *ret, struct error *err);
 int	service_fetches(struct service *service, struct fetch_info **ret, size_t *ret_count);	/* gives */
 int	service_cancel(struct service *service, enum service_origin origin, uint64_t id, struct error *err);
+
+/* --- follows --- */
+struct service_follow {
+	enum service_origin origin;	/* the network wants remote = all, as for a fetch */
+	const char *pattern;		/* a glob for the whole name; or a name, or a directory */
+	const char *place;		/* the directory of the share under which it lands; NULL or "": under its own name */
+	bool replace;
+};
+struct service_follow_info {
+	uint64_t id;
+	char *pattern, *place;
+	bool replace;
+	int64_t since_wall_ms;
+	uint64_t files, bytes;		/* that were begun to be fetched for it */
+};
+/* From now on, and durable when this returns.  The same pattern and place again changes `replace`.  P2P_BAD_REQUEST, P2P_TOO_MANY. (disk) */
+int	service_follow(struct service *service, const struct service_follow *follow, uint64_t *ret_id, struct error *err);
+/* Fetches that it began go on.  P2P_NOT_FOUND. (disk) */
+int	service_unfollow(struct service *service, enum service_origin origin, uint64_t id, struct error *err);
+/* All of this pattern; their number into *ret_count. (disk) */
+int	service_unfollow_pattern(struct service *service, enum service_origin origin, const char *pattern,
+	    size_t *ret_count, struct error *err);
+/* In order of their number.  Gives: service_follows_free(). (disk) */
+int	service_follows(struct service *service, struct service_follow_info **ret, size_t *ret_count, struct error *err);
+void	service_follows_free(struct service_follow_info *infos, size_t count);
 
 /* --- gateway: a file that we may not hold, streamed from those who do --- */
 /* If it is here, *ret_reader is given; else *ret_stream.  P2P_AMBIGUOUS as with fetch.  (disk) */

@@ -2,7 +2,8 @@
  *
  * service_internal.h - what the parts of service share: service.c (this peer, peers, the daemon), service_read.c (files to read),
  * service_search.c (searches), service_leaves.c (leaf hashes), service_batch.c (many small ones), service_put.c (changing the share),
- * service_park.c (uploads that broke off), service_fetch.c (what NAME or ID means, fetches, streams).
+ * service_park.c (uploads that broke off), service_fetch.c (what NAME or ID means, fetches, streams),
+ * service_follow.c (follows).
  */
 #ifndef P2PD_SERVICE_INTERNAL_H
 #define P2PD_SERVICE_INTERNAL_H

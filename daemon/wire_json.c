@@ -574,6 +574,8 @@ wire_event(const struct event *event, uint64_t run)
 		put_content(tree, &event->content);
 	if (event->mtime_ns != 0)
 		put_mtime(tree, event->mtime_ns);
+	if (event->follow != 0)
+		put_number(tree, "follow", event->follow);
 	if (event->fetch != 0)
 		put_progress(tree, event);
 	if (event->lost != 0)

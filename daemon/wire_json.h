@@ -75,4 +75,14 @@ struct wire_fetch_request {
 };
 int	wire_fetch_request_parse(const char *data, size_t len, struct wire_fetch_request *ret, struct error *err);
 
+/* Follows, and POST /v1/follows: {"pattern": "...", "place": "", "replace": false}. */
+char	*wire_follows(const struct service_follow_info *infos, size_t count);
+char	*wire_follow_added(uint64_t id);
+struct wire_follow_request {
+	char *pattern, *place;
+	bool replace;
+};
+int	wire_follow_request_parse(const char *data, size_t len, struct wire_follow_request *ret, struct error *err);
+void	wire_follow_request_fini(struct wire_follow_request *request);
+
 #endif

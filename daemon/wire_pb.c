@@ -343,6 +343,7 @@ wire_pb_of_event(const struct event *event, uint64_t run)
 		message->content = wire_pb_of_content(&event->content);
 	message->mtime_ns = event->mtime_ns;
 	message->lost = event->lost;
+	message->follow = event->follow;
 	message->fetch = event->fetch;
 	message->done_bytes = event->done_bytes;
 	message->total_bytes = event->total_bytes;

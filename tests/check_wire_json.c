@@ -189,6 +189,33 @@ START_TEST(test_a_fetch_is_asked_for_by_word_or_by_content)
 }
 END_TEST
 
+START_TEST(test_a_follow_is_asked_for_by_its_pattern_alone_or_with_more)
+{
+	static const char short_one[] = "{\"pattern\":\"a*\"}";
+	static const char long_one[] = "{\"pattern\":\"a\",\"place\":\"b/c\",\"replace\":true}";
+	static const char *const bad[] = { "{}", "[]", "{\"pattern\":1}", "{\"pattern\":null}",
+					   "{\"pattern\":\"a\",\"replace\":1}",
+					   "{\"pattern\":\"a\",\"place\":[]}" };
+	struct wire_follow_request wanted;
+
+	ck_assert_int_eq(wire_follow_request_parse(short_one, strlen(short_one), &wanted, NULL),
+			 P2P_OK);
+	ck_assert_str_eq(wanted.pattern, "a*");
+	ck_assert_str_eq(wanted.place, "");
+	ck_assert(!wanted.replace);
+	wire_follow_request_fini(&wanted);
+	ck_assert_int_eq(wire_follow_request_parse(long_one, strlen(long_one), &wanted, NULL),
+			 P2P_OK);
+	ck_assert_str_eq(wanted.place, "b/c");
+	ck_assert(wanted.replace);
+	wire_follow_request_fini(&wanted);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ck_assert_msg(wire_follow_request_parse(bad[i], strlen(bad[i]), &wanted, NULL) ==
+				  P2P_BAD_REQUEST,
+			      "%s", bad[i]);
+}
+END_TEST
+
 /* None of these is a notice. */
 static const char *const bad_notices[] = {
 	"",
@@ -349,6 +376,7 @@ main(void)
 	tcase_add_test(both, test_a_problem_that_quotes_broken_utf8_is_still_json);
 	tcase_add_test(both, test_a_row_names_at_most_sixteen_holders_and_their_number);
 	tcase_add_test(both, test_a_fetch_is_asked_for_by_word_or_by_content);
+	tcase_add_test(both, test_a_follow_is_asked_for_by_its_pattern_alone_or_with_more);
 	tcase_add_loop_test(hostile, test_what_is_no_notice_is_refused_and_leaves_the_output_alone,
 			    0, (int)(sizeof(bad_notices) / sizeof(bad_notices[0])));
 	tcase_add_test(hostile, test_depth_values_and_length_have_limits);

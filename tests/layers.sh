@@ -22,6 +22,7 @@ layer_of() {
 	peers | peers_*) echo 26 ;;
 	swarm | swarm_* | wire_choice) echo 27 ;;
 	fetch | fetch_* | download | download_*) echo 28 ;;
+	follow | follow_*) echo 29 ;;
 	service | service_*) echo 30 ;;
 	rest | rest_* | rpc | rpc_* | control | control_* | wire_json | wire_json_* | wire_pb | wire_pb_* | openapi | descriptors) echo 40 ;;
 	daemon | daemon_*) echo 50 ;;
