@@ -42,7 +42,8 @@ struct download;
 struct download_events {
 	/* More is verified than before. */
 	void (*moved)(void *arg);
-	/* It cannot move, and why; code P2P_OK: it moves again. */
+	/* It cannot move, and why; code P2P_OK: it moves again.  P2P_TIMEOUT, P2P_TOO_MANY: something is asked for, and nothing
+	 * comes, of the holders or through our own limit of bandwidth. */
 	void (*waiting)(void *arg, int code, const char *text);
 	/* All pieces are verified, or it was stopped (P2P_CANCELLED).  Nothing is under way any more: the partial is the
 	 * caller's alone, to publish or to drop, and the download is to be freed.  Told once. */
