@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "buf.h"
 #include "catalog.h"
 #include "control.h"
 #include "daemon_take_up.h"
@@ -47,8 +49,9 @@
 #include "thread.h"
 #include "wires.h"
 
-#define LOCK_FILE "lock" /* in the state directory, locked while a daemon uses it */
-#define LANES_MAX 4      /* threads that receive file bytes; the cores, if they are fewer */
+#define LOCK_FILE  "lock"  /* in the state directory, locked while a daemon uses it */
+#define SHARE_FILE "share-path" /* in it: the directory that was shared last */
+#define LANES_MAX  4       /* threads that receive file bytes; the cores, if they are fewer */
 
 struct daemon {
 	const char *config_path;
@@ -103,6 +106,29 @@ open_state(struct daemon *daemon, struct error *err)
 				 directory);
 	file_sweep_temporary(daemon->state_fd);
 	return P2P_OK;
+}
+
+/* True if the share is configured as at the last start; remembers how it is.  A share that was moved may be empty and on another
+ * file system for the best of reasons. */
+static bool
+is_share_of_before(const struct daemon *daemon)
+{
+	const char *directory = daemon->config->share_directory;
+	size_t len = strlen(directory);
+	struct buf before;
+	int fd;
+
+	buf_init(&before, PATH_MAX);
+	if (file_open_beneath(daemon->state_fd, SHARE_FILE, O_RDONLY, 0, &fd, NULL) == P2P_OK) {
+		(void)file_read_all(fd, &before, NULL);
+		close(fd);
+	}
+	bool is_same = before.len == len && memcmp(before.data, directory, len) == 0;
+	buf_fini(&before);
+	/* Unwritten it costs a warning that is not given. */
+	if (!is_same)
+		(void)file_write_atomic(daemon->state_fd, SHARE_FILE, directory, len, 0600, NULL);
+	return is_same;
 }
 
 /* --- this peer's record --- */
@@ -297,6 +323,8 @@ bring_up_subject(struct daemon *daemon, struct error *err)
 	daemon->holdings = holdings_new(daemon->loop);
 	daemon->indexer = indexer_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog,
 				      daemon->events, config);
+	if (is_share_of_before(daemon))
+		indexer_bar_bare_share(daemon->indexer);
 	if (!bring_up_wires(daemon, err))
 		return false;
 	daemon->peers = peers_new(daemon->loop, daemon->wires, daemon->catalog, daemon->events,

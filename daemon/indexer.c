@@ -39,21 +39,6 @@ struct bad {
 	char name[];
 };
 
-/* What seems to be a bare mount point is not written to until a scan has found more. */
-static void
-bar_bare_share(struct indexer *indexer)
-{
-	const struct scan_place place = {
-		.root_fd = store_root_fd(indexer->store),
-		.directory = indexer->directory,
-		.catalog = indexer->catalog,
-	};
-	struct error why;
-
-	if (scan_check_place(&place, &why) != P2P_OK)
-		store_bar(indexer->store, why.text);
-}
-
 struct indexer *
 indexer_new(struct loop *loop, struct pool *pool, struct store *store, struct catalog *catalog,
 	    struct events *events, struct config *config)
@@ -76,8 +61,21 @@ indexer_new(struct loop *loop, struct pool *pool, struct store *store, struct ca
 	indexer->flush_timer = loop_timer_new(loop, indexer_flush, indexer);
 	indexer->wake_at = DIRTY_NEVER;
 	indexer->rescan_at = DIRTY_NEVER;
-	bar_bare_share(indexer);
 	return indexer;
+}
+
+void
+indexer_bar_bare_share(struct indexer *indexer)
+{
+	const struct scan_place place = {
+		.root_fd = store_root_fd(indexer->store),
+		.directory = indexer->directory,
+		.catalog = indexer->catalog,
+	};
+	struct error why;
+
+	if (scan_check_place(&place, &why) != P2P_OK)
+		store_bar(indexer->store, why.text);
 }
 
 void

@@ -20,10 +20,12 @@
 
 struct indexer;
 
-/* Borrows all of them; they outlive it.  Looks at the share itself, at once: it is barred (store_bar) for as long as it seems to
- * be a bare mount point. */
+/* Borrows all of them; they outlive it. */
 struct indexer	*indexer_new(struct loop *loop, struct pool *pool, struct store *store,
 		     struct catalog *catalog, struct events *events, struct config *config);
+/* Before anything is written: looks at the share's own directory, at once.  If it seems to be a bare mount point the store is barred
+ * (store_bar) until a scan finds more. */
+void		 indexer_bar_bare_share(struct indexer *indexer);
 /* Starts the first scan and the watches. */
 void		 indexer_start(struct indexer *indexer);
 /* Scans everything soon (p2pctl reload, overflow). */

@@ -116,7 +116,10 @@ ends() {
 survives() {
 	cut_power "$@" && no_wrong_byte || return
 	peer_start b >/dev/null || return
-	until_true 10 lists b half.bin && keeps && ends && no_wrong_byte && catalog_is_sound b || { peer_stop b; return 1; }
+	if ! { until_true 10 lists b half.bin && keeps && ends && no_wrong_byte && catalog_is_sound b; }; then
+		peer_stop b
+		return 1
+	fi
 	peer_stop b
 }
 
@@ -135,7 +138,7 @@ fi
 flavours=(mixed names mixed bytes synced mixed all)
 for ((i = 0; i < cuts; i++)); do
 	at=$(((calls * i + RANDOM % calls) / cuts + 1)) flavour=${flavours[i % ${#flavours[@]}]} chance=$RANDOM
-	ok "cut at call $at of $calls, $flavour ($chance)" survives $at "$flavour" $chance
+	ok "cut at call $at of $calls, $flavour ($chance)" survives "$at" "$flavour" "$chance"
 done
 ok "(of a disk that lies about a sync it is seen)" wrong_bytes_are_seen
 finish

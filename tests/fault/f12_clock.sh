@@ -41,12 +41,12 @@ for wire in rest grpc; do
 	id=$(fetch_start b "$wire")
 	until_true 20 fetch_beyond b "$id" 100000
 	for off in -$hour $decade 0 $long_ago; do
-		clock b $off
+		clock b "$off"
 		ok "$wire, $off s: the fetch moves" moves
 		ok "$wire, $off s: the daemon answers" ctl b status
 	done
 	for off in $decade -$hour; do
-		clock a $off
+		clock a "$off"
 		ok "$wire, the holder's clock $off s: the fetch moves" moves
 	done
 	ok "$wire: nobody is missed" nobody_is_missed

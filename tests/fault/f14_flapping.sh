@@ -5,7 +5,7 @@
 # little more; they do not ask more often than it comes, fill no log, and have it again as soon as it stays.
 #
 # FLAPS=N: how often (20; a run in the night takes 3600).
-# shellcheck disable=SC2016,SC2317 # eval expands late; functions are called by ok
+# shellcheck disable=SC2016,SC2034,SC2317 # eval expands late; functions are called by ok
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
