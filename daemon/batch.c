@@ -62,6 +62,16 @@ batch_head(int code, unsigned char ret[BATCH_HEAD_BYTES])
 	ret[1] = (unsigned char)status;
 }
 
+uint64_t
+batch_bytes(const struct batch *batch)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < batch->count; i++)
+		bytes += batch->contents[i].id.size_bytes;
+	return bytes;
+}
+
 void
 batch_begin(struct batch *batch)
 {

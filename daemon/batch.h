@@ -56,6 +56,8 @@ struct batch {
 	unsigned char head[BATCH_HEAD_BYTES];
 };
 
+/* Bytes of all that is asked for. */
+uint64_t batch_bytes(const struct batch *batch);
 /* Before the first bytes. */
 void	batch_begin(struct batch *batch);
 /* The next bytes of a body.  P2P_BAD_ANSWER for what is none, or is too long; or what arrived() answered. */

@@ -340,15 +340,12 @@ batch(struct transport *transport, const char *address, struct batch *contents,
 	struct rest_client *client = client_of(transport);
 	struct request *request =
 	    new_request(client, BATCH, "POST", address, "/v1/contents/batch", arg);
-	uint64_t bytes = 0;
 
 	batch_begin(contents);
-	for (size_t i = 0; i < contents->count; i++)
-		bytes += contents->contents[i].id.size_bytes;
 	request->fn.done = fn;
 	request->batch = contents;
 	request->exchange.body = wire_batch(contents);
-	go_by_lane(request, bytes, &rest_client_batch_ops);
+	go_by_lane(request, batch_bytes(contents), &rest_client_batch_ops);
 	return start(request);
 }
 

@@ -493,39 +493,21 @@ read_bytes(struct transport *transport, const char *address, const struct conten
 	return start(request);
 }
 
-/* Answers the bytes of all that is asked for. */
-static uint64_t
-pack_batch(struct rpc_request *request)
-{
-	P2p__V1__DownloadManyRequest message = P2P__V1__DOWNLOAD_MANY_REQUEST__INIT;
-	struct batch *contents = request->batch;
-	uint64_t bytes = 0;
-
-	message.n_contents = contents->count;
-	message.contents = mem_zero(contents->count, sizeof(P2p__V1__Content *));
-	for (size_t i = 0; i < contents->count; i++) {
-		message.contents[i] = wire_pb_of_content(&contents->contents[i].id);
-		bytes += contents->contents[i].id.size_bytes;
-	}
-	pack(request, &message.base);
-	for (size_t i = 0; i < contents->count; i++)
-		p2p__v1__content__free_unpacked(message.contents[i], NULL);
-	free(message.contents);
-	return bytes;
-}
-
 static struct transport_request *
 batch(struct transport *transport, const char *address, struct batch *contents,
       transport_done_fn fn, void *arg)
 {
 	struct rpc_request *request = new_request(client_of(transport), BATCH,
 						  "/p2p.v1.Files/DownloadMany", address, arg);
+	P2p__V1__DownloadManyRequest *message = wire_pb_of_batch(contents);
 
 	batch_begin(contents);
+	pack(request, &message->base);
+	p2p__v1__download_many_request__free_unpacked(message, NULL);
 	request->fn.done = fn;
 	request->batch = contents;
 	request->answer.max_bytes = RPC_BATCH_MESSAGE_MAX;
-	go_by_lane(request, pack_batch(request), &batch_ops);
+	go_by_lane(request, batch_bytes(contents), &batch_ops);
 	return start(request);
 }
 

@@ -153,6 +153,19 @@ wire_pb_of_content(const struct content_id *content)
 	return message;
 }
 
+P2p__V1__DownloadManyRequest *
+wire_pb_of_batch(const struct batch *batch)
+{
+	P2p__V1__DownloadManyRequest *message = mem_alloc(sizeof(*message));
+
+	p2p__v1__download_many_request__init(message);
+	message->n_contents = batch->count;
+	message->contents = mem_zero(batch->count, sizeof(P2p__V1__Content *));
+	for (size_t i = 0; i < batch->count; i++)
+		message->contents[i] = wire_pb_of_content(&batch->contents[i].id);
+	return message;
+}
+
 P2p__V1__Node *
 wire_pb_of_node(const struct node_record *node)
 {

@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 
+#include "batch.h"
 #include "catalog.h"
 #include "change.h"
 #include "error.h"
@@ -53,6 +54,7 @@ int	 wire_pb_answer(const P2p__V1__HaveResponse *message, uint64_t piece_count, 
 
 /* Encoders. */
 P2p__V1__Content	*wire_pb_of_content(const struct content_id *content);
+P2p__V1__DownloadManyRequest *wire_pb_of_batch(const struct batch *batch);
 P2p__V1__Node		*wire_pb_of_node(const struct node_record *node);
 P2p__V1__Notice		*wire_pb_of_notice(const struct notice *notice);
 P2p__V1__Peer		*wire_pb_of_peer(const struct peer_info *peer);

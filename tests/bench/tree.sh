@@ -25,16 +25,16 @@ tree_ours() {
 	tree_check "$TREE_TO/share/tree"
 	peer_stop "$peer"
 }
-tree_copy() { rsync -rtp "$@" "rsync://127.0.0.1:$RSYNC_PORT/tree/tree" "$TREE_TO/"; }
-tree_copy_sync() { tree_copy && sync -f "$TREE_TO"; }
+tree_copy() { rsync -rtp "rsync://127.0.0.1:$RSYNC_PORT/tree/tree" "$TREE_TO/" && sync -f "$TREE_TO"; }
+tree_copy_fsync() { rsync -rtp --fsync "rsync://127.0.0.1:$RSYNC_PORT/tree/tree" "$TREE_TO/"; }
 tree_rsync() {
 	tree_new
-	timed tree_rsync tree_copy_sync
+	timed tree_rsync tree_copy
 	tree_check "$TREE_TO/tree"
 }
 tree_rsync_fsync() {
 	tree_new
-	timed tree_rsync_fsync tree_copy --fsync
+	timed tree_rsync_fsync tree_copy_fsync
 	tree_check "$TREE_TO/tree"
 }
 
