@@ -146,9 +146,11 @@ write_group(struct catalog *catalog, struct catalog_batch *first)
 		code = write_batch(db, batch, &self);
 	if (code == P2P_OK)
 		code = db_run_plain(db, SQL_COMMIT);
-	if (code == P2P_OK)
+	if (code == P2P_OK) {
 		publish_head(&catalog->head, &self);
-	else if (!sqlite3_get_autocommit(db->handle))
+		if (db->box_terms != NULL)
+			box_publish(catalog, db);
+	} else if (!sqlite3_get_autocommit(db->handle))
 		db_run_plain(db, SQL_ROLLBACK);
 	return code;
 }

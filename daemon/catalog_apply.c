@@ -25,6 +25,7 @@ struct apply {
 	struct db *db;
 	struct catalog_batch *batch;
 	struct peer_row *self;
+	struct box box;
 	bool is_mute; /* what is being written was announced as a whole */
 };
 
@@ -61,6 +62,25 @@ tell(struct apply *apply, int kind, const char *peer, const struct change *chang
 		return;
 	batch->told[n].content = change->content;
 	batch->told[n].mtime_ns = change->mtime_ns;
+}
+
+/* The same for the outbox, which has room for each change. */
+static int
+box_tell(struct apply *apply, int kind, const struct peer_row *row, const char *peer,
+	 const struct change *change)
+{
+	const struct outbox_terms *terms = apply->db->box_terms;
+	if (terms == NULL || apply->is_mute || (row->no != SELF_NO && !terms->with_others))
+		return P2P_OK;
+	return box_add_change(apply->db, &apply->box, kind, peer, row->epoch, change);
+}
+
+static int
+tell_all(struct apply *apply, int kind, const struct peer_row *row, const char *peer,
+	 const struct change *change)
+{
+	tell(apply, kind, peer, change);
+	return box_tell(apply, kind, row, peer, change);
 }
 
 /* --- entries --- */
@@ -154,11 +174,11 @@ put_entry(struct apply *apply, struct peer_row *row, const char *peer, const str
 		row->byte_count += change->content.size_bytes;
 	}
 	if (change->is_removed && old.is_live)
-		tell(apply, CATALOG_REMOVED, peer, change);
-	else if (!change->is_removed && !old.is_live)
-		tell(apply, CATALOG_ADDED, peer, change);
-	else if (!change->is_removed && !content_equal(&old.content, &change->content))
-		tell(apply, CATALOG_CHANGED, peer, change);
+		return tell_all(apply, CATALOG_REMOVED, row, peer, change);
+	if (!change->is_removed && !old.is_live)
+		return tell_all(apply, CATALOG_ADDED, row, peer, change);
+	if (!change->is_removed && !content_equal(&old.content, &change->content))
+		return tell_all(apply, CATALOG_CHANGED, row, peer, change);
 	return P2P_OK;
 }
 
@@ -302,19 +322,26 @@ peer_row_need(struct db *db, const char *id, struct peer_row *ret)
 static int
 drop_entries(struct apply *apply, struct peer_row *row, const char *peer)
 {
+	const struct outbox_terms *terms = apply->db->box_terms;
+	int code = P2P_OK;
 	if (row->file_count > 0) {
 		tell_cut(apply, peer);
 		apply->is_mute = true;
+		if (terms != NULL && terms->with_others)
+			code = box_add_anew(apply->db, &apply->box, peer);
 	}
+	if (code < 0)
+		return code;
 	row->entry_count = row->file_count = row->byte_count = 0;
 	/* What nobody else has is dropped later: catalog_names.c. */
-	int code = db_run(apply->db, SQL_ORPHAN_NOTE, db_int((uint64_t)row->no));
+	code = db_run(apply->db, SQL_ORPHAN_NOTE, db_int((uint64_t)row->no));
 	return code < 0 ? code : db_run(apply->db, SQL_ENTRY_DROP_ALL, db_int((uint64_t)row->no));
 }
 
 static int
 write_page(struct apply *apply, struct peer_row *row, const struct change_page *page)
 {
+	row->epoch = page->epoch;
 	for (size_t i = 0; i < page->count; i++) {
 		int code = put_entry(apply, row, page->peer, &page->items[i]);
 		if (code < 0)
@@ -325,7 +352,6 @@ write_page(struct apply *apply, struct peer_row *row, const struct change_page *
 	}
 	if (row->entry_count > CATALOG_FILES_PER_PEER)
 		return P2P_TOO_MANY;
-	row->epoch = page->epoch;
 	row->seq = page->through;
 	return peer_row_save(apply->db, row);
 }
@@ -431,6 +457,8 @@ apply_op(struct apply *apply, const struct op *op)
 	case OP_MARK:
 	case OP_FOLLOWED:
 		return follow_apply(apply->db, op);
+	case OP_BOX:
+		return box_apply(apply->db, &apply->box, apply->self, op);
 	}
 	return P2P_INTERNAL;
 }
@@ -452,5 +480,8 @@ batch_apply(struct db *db, struct catalog_batch *batch, struct peer_row *self)
 	}
 	batch->commit.told = batch->told;
 	batch->commit.is_ours = self->seq != seq;
+	int code = box_end(db, &apply.box, self, batch->commit.is_ours);
+	if (code < 0)
+		return code;
 	return batch->commit.is_ours ? peer_row_save(db, self) : P2P_OK;
 }

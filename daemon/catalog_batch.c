@@ -53,6 +53,7 @@ op_fini(struct op *op)
 	case OP_REMOVE:
 	case OP_ITEM_DONE:
 	case OP_FETCH_DONE:
+	case OP_BOX:
 		break;
 	}
 }
@@ -157,4 +158,12 @@ void
 catalog_batch_fetch_done(struct catalog_batch *batch, uint64_t fetch)
 {
 	batch_add(batch, OP_FETCH_DONE, 1)->fetch.id = fetch;
+}
+
+struct op *
+batch_add_box(struct catalog_batch *batch, enum box_op what)
+{
+	struct op *op = add(batch, OP_BOX, 1);
+	op->box.what = what;
+	return op;
 }

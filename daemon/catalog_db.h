@@ -12,7 +12,7 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 
-#include "catalog.h"
+#include "catalog_outbox.h"
 
 #define SELF_NO 1 /* peer.no of ourselves */
 
@@ -33,6 +33,7 @@ struct db {
 	sqlite3 *handle;
 	sqlite3_stmt *stmts[SQL_COUNT]; /* prepared at first use */
 	struct db_site *site;
+	const struct outbox_terms *box_terms; /* of the writer; NULL: no outbox */
 	int failure;     /* the first code since db_forgive(), P2P_OK if none */
 	struct db *next; /* in the list of idle readers */
 };
@@ -135,13 +136,16 @@ enum op_kind {
 	OP_FOLLOW,
 	OP_UNFOLLOW,
 	OP_MARK,
-	OP_FOLLOWED
+	OP_FOLLOWED,
+	OP_BOX
 };
+
+enum box_op { BOX_BEGIN, BOX_ADD, BOX_DROP };
 
 struct op {
 	enum op_kind kind;
 	/* PUT, REMOVE, ITEM_DONE; of the peer: PEER; what is fetched: FETCH; the pattern: FOLLOW; the peer's
-	 * id: MARK */
+	 * id: MARK; the body: BOX */
 	char *name;
 	union {
 		struct {
@@ -169,7 +173,13 @@ struct op {
 		struct {
 			uint64_t follow;
 			uint64_t first, second; /* epoch and seq, or files and bytes */
-		} mark;				/* MARK, FOLLOWED; the follow alone: UNFOLLOW */
+		} mark;                         /* MARK, FOLLOWED; the follow alone: UNFOLLOW */
+		struct {
+			enum box_op what;
+			enum event_kind kind; /* ADD */
+			int64_t wall_ms;      /* ADD */
+			uint64_t through;     /* DROP */
+		} box;
 	};
 };
 
@@ -236,6 +246,26 @@ int follow_removed_here(struct db *db, const char *name, const struct catalog_lo
 /* The entries of a peer are about to go, because others come in their place. */
 int follow_peer_begins_anew(struct db *db, const struct peer_row *row, const char *peer);
 
+/* --- the outbox (catalog_outbox.c); scribe's thread, inside of its transaction --- */
+
+/* Its totals, loaded when a batch first needs them. */
+struct box {
+	bool is_loaded;
+	uint64_t last; /* the number given last */
+	uint64_t entries, bytes, lost;
+	uint64_t epoch, seq; /* of our own changes, that it covers; 0: it was never filled */
+};
+/* SQLite's answer.  Before statements are prepared. */
+int box_make_tables(struct db *db);
+/* A change that was just written (a kind of struct catalog_told), or that a peer's files are others altogether. */
+int box_add_change(struct db *db, struct box *box, int told, const char *peer, uint64_t epoch,
+		   const struct change *change);
+int box_add_anew(struct db *db, struct box *box, const char *peer);
+int box_apply(struct db *db, struct box *box, const struct peer_row *self, const struct op *op);
+/* Makes room, saves the totals. */
+int box_end(struct db *db, struct box *box, const struct peer_row *self, bool is_ours);
+struct op *batch_add_box(struct catalog_batch *batch, enum box_op what);
+
 /* --- the catalog --- */
 
 /* Of catalog_head; odd `turn`: being written. */
@@ -252,9 +282,12 @@ struct catalog {
 	catalog_commit_fn on_commit;
 	void *on_commit_arg;
 
+	struct outbox_terms box_terms;
+	atomic_uint_fast64_t box_entries, box_bytes, box_lost;
+
 	struct db *writer; /* the scribe's, once it runs */
 	pthread_t scribe;
-	int trouble; /* the scribe's: code of the last failed commit */
+	int trouble;     /* the scribe's: code of the last failed commit */
 	bool has_chores; /* the scribe's: names_tidy() may have more to do */
 
 	pthread_mutex_t mu;     /* of what follows */
@@ -269,5 +302,7 @@ struct catalog {
 /* A reading connection for this call.  NULL: P2P_IO. */
 struct db *reader_take(struct catalog *catalog);
 void reader_give(struct catalog *catalog, struct db *db);
+/* Tells everybody how full the outbox is. */
+int box_publish(struct catalog *catalog, struct db *db);
 
 #endif

@@ -213,6 +213,8 @@ check_owner(struct db *db, const char *self, const char **ret_why)
 	if (rc != SQLITE_OK || *ret_why != NULL)
 		return rc;
 	rc = follow_make_tables(db);
+	if (rc == SQLITE_OK)
+		rc = box_make_tables(db);
 	for (int i = 0; i < SQL_COUNT && rc == SQLITE_OK; i++)
 		if ((rc = db_prepare(db, i)) == SQLITE_ERROR) {
 			*ret_why = "its tables are not those of a catalog";
