@@ -99,6 +99,30 @@ print_share(const struct ctl *ctl, const struct record *share)
 }
 
 static void
+print_broker(const struct ctl *ctl, const struct record *broker)
+{
+	char since[RENDER_CELL_SIZE];
+	const char *address = record_text(broker, "address"), *state = record_text(broker, "state"),
+		   *why = record_text(broker, "why");
+	if (address == NULL)
+		return; /* it has none */
+	uint64_t waiting = record_number(broker, "outbox_events", 0),
+		 lost = record_number(broker, "lost_events", 0);
+
+	render_duration(record_number(broker, "for_ms", 0), since);
+	char *text =
+	    util_format("%s %s for %s%s%s, %" PRIu64 " events wait", address,
+			state, since, why != NULL ? ": " : "", why != NULL ? why : "", waiting);
+	print_pair(ctl, "broker", text);
+	free(text);
+	if (lost == 0)
+		return;
+	text = util_format("%" PRIu64 " (the outbox was full)", lost);
+	print_pair(ctl, "lost", text);
+	free(text);
+}
+
+static void
 print_trouble(const struct ctl *ctl, const struct record *trouble)
 {
 	const char *what = record_text(trouble, "what"), *text = record_text(trouble, "text");
@@ -132,6 +156,7 @@ print_status(const struct ctl *ctl, const struct reply *reply)
 	free(peers);
 	print_pair(ctl, "fetches", record_text(network, "fetches_active"));
 	print_share(ctl, find_record(reply, "share"));
+	print_broker(ctl, find_record(reply, "broker"));
 	const char *file = record_text(find_record(reply, "config"), "file");
 	print_pair(ctl, "config", file != NULL ? file : "defaults");
 	for (size_t i = 0; i < reply->count; i++)

@@ -198,6 +198,10 @@ static int
 refuse_value(struct parse *parse, const struct config_row *row, const char *value,
 	     const struct error *why)
 {
+	/* It may hold a password, and errors go to logs. */
+	if (row->kind == KIND_BROKER)
+		return fail(parse, "[%s] %s: %.200s; accepted is %s", row->section, row->key,
+			    why->text, row->value);
 	return fail(parse, "[%s] %s = %.100s%s%s%.200s; accepted is %s", row->section, row->key,
 		    value, strlen(value) > 100 ? "..." : "", why->text[0] != '\0' ? ": " : "",
 		    why->text, row->value);

@@ -65,6 +65,15 @@ struct config {
 	uint64_t network_upload_limit_per_peer, network_download_limit_per_peer;	/* the same of one address, one peer */
 	/* [fetch] */
 	uint32_t fetch_parallel;	/* contents fetched at once, in all fetches; reloadable */
+	/* [amqp] */
+	char *amqp_url;			/* the broker; NULL: none */
+	char *amqp_password_file, *amqp_ca;	/* NULL: none */
+	char *amqp_exchange;
+	bool amqp_notices;		/* send and take notices by it */
+	bool amqp_relay;		/* tell of other peers' files too */
+	uint32_t amqp_heartbeat_s;	/* a broker that is silent for twice as long is given up */
+	uint32_t amqp_outbox_events;	/* that wait for it at most, and their bytes */
+	uint64_t amqp_outbox_size;
 	/* [security] */
 	bool security_open_network;
 

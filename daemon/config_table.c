@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "amqp_url.h"
 #include "config_value.h"
 #include "mem.h"
 #include "name.h"
@@ -162,6 +163,8 @@ scalar_size(const struct config_row *row)
 	case KIND_PATH:
 	case KIND_GROUP:
 	case KIND_CONGESTION:
+	case KIND_BROKER:
+	case KIND_EXCHANGE:
 	case KIND_ADDRESSES:
 	case KIND_HOSTS:
 	case KIND_URLS:
@@ -241,6 +244,7 @@ has_only(const char *text, const char *accepted)
 static char *
 read_text(enum config_kind kind, const char *value, struct error *err)
 {
+	struct amqp_url url;
 	char *path = NULL;
 
 	if (kind == KIND_PATH)
@@ -248,6 +252,10 @@ read_text(enum config_kind kind, const char *value, struct error *err)
 	if (kind == KIND_NAME && name_check_part(value, strlen(value), err) != P2P_OK)
 		return NULL;
 	if (kind == KIND_GROUP && (value[0] == '-' || !has_only(value, LOWER UPPER DIGITS "_.-")))
+		return NULL;
+	if (kind == KIND_EXCHANGE && !has_only(value, LOWER UPPER DIGITS "_.:-"))
+		return NULL;
+	if (kind == KIND_BROKER && amqp_url_parse(value, &url, err) != P2P_OK)
 		return NULL;
 	if (kind == KIND_CONGESTION && !has_only(value, LOWER DIGITS "_-"))
 		return NULL;
@@ -400,6 +408,8 @@ config_row_set(const struct config_row *row, struct config *config, const char *
 	case KIND_PATH:
 	case KIND_GROUP:
 	case KIND_CONGESTION:
+	case KIND_BROKER:
+	case KIND_EXCHANGE:
 		return set_text(row, field.string, value, err);
 	case KIND_LOG:
 		return log_level_parse(value, field.log) ? P2P_OK : P2P_BAD_REQUEST;

@@ -196,6 +196,25 @@ put_share(struct buf *out, const struct service_node *node)
 }
 
 static void
+put_broker(struct buf *out, const struct service_broker *broker)
+{
+	if (!broker->is_configured)
+		return;
+	reply_record(out, 200, "broker");
+	reply_text(out, "address", broker->address);
+	reply_text(out, "state",
+		   !broker->is_connected ? "away"
+		   : broker->is_blocked  ? "blocked"
+					 : "connected");
+	reply_number(out, "for_ms", broker->for_ms);
+	reply_number(out, "outbox_events", broker->outbox_events);
+	reply_number(out, "outbox_bytes", broker->outbox_bytes);
+	reply_number(out, "lost_events", broker->lost_events);
+	reply_text(out, "why", broker->why[0] != '\0' ? broker->why : NULL);
+	reply_end(out);
+}
+
+static void
 put_trouble(struct buf *out, const char *what, const char *text)
 {
 	if (text[0] == '\0')
@@ -220,6 +239,7 @@ cmd_status(struct command *command)
 	}
 	put_node(out, node);
 	put_share(out, node);
+	put_broker(out, &node->broker);
 	reply_record(out, 200, "config");
 	reply_text(out, "file", node->config_source[0] != '\0' ? node->config_source : NULL);
 	reply_end(out);

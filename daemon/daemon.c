@@ -2,7 +2,8 @@
  *
  * daemon.c - one peer: everything in its order up, and in reverse down.
  *
- * Up: state directory and its lock, key, loop, pool, store, catalog, events, holdings, indexer, wires, peers, fetches, follows, service, faces.
+ * Up: state directory and its lock, key, loop, pool, store, catalog, events, holdings, indexer, wires, peers, fetches, follows, service,
+ * broker, faces.
  * What the catalog remembers (peers, fetches) is taken up before anything runs.
  *
  * Down, begun by daemon_stop() on the mind: calls are refused and the faces closed, then the fetches stop (what is verified is
@@ -24,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker.h"
 #include "buf.h"
 #include "catalog.h"
 #include "control.h"
@@ -72,6 +74,7 @@ struct daemon {
 	struct fetches *fetches;
 	struct follows *follows;
 	struct service *service;
+	struct broker *broker;
 	struct rest *rest;
 	struct rpc *rpc;
 	struct control *control;
@@ -222,6 +225,7 @@ reload(void *arg, struct buf *report, struct error *err)
 	fetches_configure(daemon->fetches, merged);
 	service_configure(daemon->service, merged);
 	rest_configure(daemon->rest, merged);
+	broker_retry(daemon->broker);
 	return P2P_OK;
 }
 
@@ -338,6 +342,29 @@ bring_up_subject(struct daemon *daemon, struct error *err)
 	return true;
 }
 
+static void
+tell_broker(void *arg, struct service_broker *ret)
+{
+	const struct daemon *daemon = arg;
+	memset(ret, 0, sizeof(*ret));
+	if (daemon->broker != NULL)
+		broker_status(daemon->broker, ret);
+}
+
+static bool
+bring_up_broker(struct daemon *daemon, struct error *err)
+{
+	const struct broker_parts parts = {
+		.loop = daemon->loop,
+		.catalog = daemon->catalog,
+		.events = daemon->events,
+		.peers = daemon->peers,
+		.self = daemon->self.id,
+	};
+	daemon->broker = broker_new(&parts, daemon->config, err);
+	return daemon->broker != NULL;
+}
+
 static bool
 bring_up_faces(struct daemon *daemon, struct error *err)
 {
@@ -355,8 +382,12 @@ bring_up_faces(struct daemon *daemon, struct error *err)
 		.throttle = daemon->throttle,
 		.reload = reload,
 		.reload_arg = daemon,
+		.broker = tell_broker,
+		.broker_arg = daemon,
 	};
 	daemon->service = service_new(&parts, daemon->config);
+	if (!bring_up_broker(daemon, err))
+		return false;
 	daemon->control = control_new(daemon->service, daemon->config, -1, err);
 	if (daemon->control == NULL)
 		return false;
@@ -509,6 +540,7 @@ daemon_stop(struct daemon *daemon)
 	daemon->rest = NULL;
 	rpc_free(daemon->rpc);
 	daemon->rpc = NULL;
+	broker_stop(daemon->broker);
 	indexer_stop(daemon->indexer);
 	follows_stop(daemon->follows);
 	fetches_stop(daemon->fetches, fetches_stopped, daemon);
@@ -537,6 +569,7 @@ daemon_free(struct daemon *daemon)
 		indexer_stop(daemon->indexer);
 	rest_client_free(daemon->rest_wire);
 	rpc_client_free(daemon->rpc_wire);
+	broker_join(daemon->broker);
 	pool_free(daemon->pool);
 	if (daemon->loop != NULL)
 		loop_turn(daemon->loop, 0);
@@ -546,6 +579,7 @@ daemon_free(struct daemon *daemon)
 
 	sdnotify_watchdog_free(daemon->watchdog);
 	control_free(daemon->control);
+	broker_free(daemon->broker);
 	service_free(daemon->service);
 	follows_free(daemon->follows);
 	fetches_free(daemon->fetches);

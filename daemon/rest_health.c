@@ -98,6 +98,16 @@ add_gauges(struct buf *text, const struct service_node *node)
 	add_gauge(text, "p2pd_index_ready", node->index.is_ready, "1 once the first scan is done");
 	add_gauge(text, "p2pd_unshareable_files", node->index.unshareable,
 		  "Files in the share whose name or kind forbids sharing");
+	if (node->broker.is_configured) {
+		add_gauge(text, "p2pd_amqp_connected", node->broker.is_connected,
+			  "1 while the broker is there");
+		add_gauge(text, "p2pd_amqp_outbox_events", node->broker.outbox_events,
+			  "Events that wait for the broker");
+		add_gauge(text, "p2pd_amqp_outbox_bytes", node->broker.outbox_bytes,
+			  "Bytes of events that wait for the broker");
+		add_gauge(text, "p2pd_amqp_lost_events", node->broker.lost_events,
+			  "Events dropped from a full outbox since the catalog was begun");
+	}
 	add_gauge(text, "p2pd_catalog_seq", node->self.seq,
 		  "Sequence number of this peer's newest change");
 }

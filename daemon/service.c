@@ -248,6 +248,8 @@ ask_node(void *arg)
 	snprintf(ret->config_source, sizeof(ret->config_source), "%s",
 		 config->source ? config->source : "");
 	config_unref(config);
+	if (service->parts.broker != NULL)
+		service->parts.broker(service->parts.broker_arg, &ret->broker);
 	return P2P_OK;
 }
 

@@ -29,6 +29,18 @@ struct service;
 /* Who asks: the owner through the control socket may do everything, a network face what [share] remote allows. */
 enum service_origin { SERVICE_OWNER, SERVICE_NETWORK };
 
+/* The message broker: how it is. */
+struct service_broker {
+	bool is_configured;		/* false: the rest is zero */
+	bool is_connected;
+	bool is_blocked;		/* connected, but it takes no messages for now */
+	uint64_t for_ms;		/* it is connected or away; since the start if it never was */
+	char address[300];		/* host:port */
+	char why[ERROR_TEXT_MAX];	/* it is away or blocked, or "" */
+	uint64_t outbox_events, outbox_bytes;	/* that wait for it */
+	uint64_t lost_events;		/* that were dropped for want of room, ever */
+};
+
 struct service_parts {
 	struct loop *loop;
 	struct pool *pool;
@@ -44,6 +56,8 @@ struct service_parts {
 	/* Reads the configuration again; mind.  The report has a line for each key that needs a restart. */
 	int (*reload)(void *arg, struct buf *report, struct error *err);
 	void *reload_arg;
+	void (*broker)(void *arg, struct service_broker *ret);	/* any thread; NULL: there is none */
+	void *broker_arg;
 };
 
 struct service	*service_new(const struct service_parts *parts, struct config *config);
@@ -69,6 +83,7 @@ struct service_node {
 	char reload_error[ERROR_TEXT_MAX];	/* why the last reload was refused, or "" */
 	char share[1024];		/* the directory */
 	char config_source[1024];	/* the file, or "" for the defaults */
+	struct service_broker broker;
 	uint64_t free_bytes;		/* that may still be written to the share */
 };
 int	service_node(struct service *service, struct service_node *ret);	/* (disk: statvfs) */

@@ -36,6 +36,15 @@ char	*wire_fetch_started(const struct service_fetch_started *started);
 char	*wire_stored(const char *name, const struct service_stored *stored);
 char	*wire_event(const struct event *event, uint64_t run);
 
+/* A message of a broker: the JSON of wire_event() with an id of its own. */
+#define WIRE_MESSAGE_ID_SIZE (PEER_ID_SIZE + 42)
+struct wire_message {
+	const char *id, *publisher;	/* instead of the event's; the peer that sends it */
+	uint64_t epoch, seq;		/* of a change to a file, or 0 */
+	uint64_t lost;			/* events, or 0 */
+};
+char	*wire_message(const char *body, const struct wire_message *head);
+
 /* A page of search results, row by row (catalog_found_fn). */
 struct wire_found;
 struct wire_found *wire_found_new(void);

@@ -890,7 +890,7 @@ START_TEST(test_the_table_is_whole)
 		ck_assert_int_eq(key.help[strlen(key.help) - 1], '.');
 		ck_assert_int_ne(key.value[strlen(key.value) - 1], '.');
 	}
-	ck_assert_uint_eq(count, 31);
+	ck_assert_uint_eq(count, 40);
 	ck_assert(!config_key(count + 1000, &key));
 }
 END_TEST

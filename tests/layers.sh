@@ -12,7 +12,7 @@ failed=0
 layer_of() {
 	case $1 in
 	mem | error | log | buf | digest | clock | file | name | name_fold | metrics | key | change | node | rate | address_guard | thread) echo 0 ;;
-	config | config_* | loop | throttle | pool | sdnotify) echo 1 ;;
+	config | config_* | amqp_url | loop | throttle | pool | sdnotify) echo 1 ;;
 	merkle | batch) echo 20 ;;
 	store | store_* | partial | partial_*) echo 21 ;;
 	events | event_queue | holdings | holdings_*) echo 22 ;;
@@ -24,7 +24,7 @@ layer_of() {
 	fetch | fetch_* | download | download_*) echo 28 ;;
 	follow | follow_*) echo 29 ;;
 	service | service_*) echo 30 ;;
-	rest | rest_* | rpc | rpc_* | control | control_* | wire_json | wire_json_* | wire_pb | wire_pb_* | openapi | descriptors) echo 40 ;;
+	rest | rest_* | rpc | rpc_* | control | control_* | wire_json | wire_json_* | wire_pb | wire_pb_* | broker | broker_* | openapi | descriptors) echo 40 ;;
 	daemon | daemon_*) echo 50 ;;
 	main) echo 51 ;;
 	*) echo none ;;
@@ -62,6 +62,7 @@ room 'curl/' '^daemon/rest_client(_[a-z]+)*\.[ch]$'
 room 'grpc/' '^daemon/rpc(_[a-z]+)*\.[ch]$|^daemon/wire_pb\.c$'
 room 'protobuf-c/' '^daemon/(rpc|wire_pb)(_[a-z]+)*\.[ch]$'
 room 'sqlite3\.h' '^daemon/catalog(_[a-z]+)*\.[ch]$'
+room 'amqp(_[a-z]+)*\.h' '^daemon/broker_(library|link)\.[ch]$'
 room 'ini\.h' '^daemon/config\.c$'
 room 'uv\.h' '^daemon/loop\.c$'
 room 'jansson\.h' '^(daemon/wire_json(_[a-z]+)*|ctl/json)\.[ch]$'

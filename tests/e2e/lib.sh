@@ -116,7 +116,7 @@ peer_new() {
 	    "grpc.listen=${GRPC_PORT[$name]+127.0.0.1:${GRPC_PORT[$name]}}" "control.socket=$dir/sock" network.heartbeat=1s; do
 		[[ $given == *" ${pair%%=*}="* ]] || set -- "$@" "$pair"
 	done
-	for section in node share rest grpc control network fetch security; do
+	for section in node share rest grpc control network fetch amqp security; do
 		echo "[$section]"
 		for pair; do [[ $pair != "$section".* ]] || echo "${pair#*.}"; done
 	done >"$dir/conf"
