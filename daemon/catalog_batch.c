@@ -160,10 +160,3 @@ catalog_batch_fetch_done(struct catalog_batch *batch, uint64_t fetch)
 	batch_add(batch, OP_FETCH_DONE, 1)->fetch.id = fetch;
 }
 
-struct op *
-batch_add_box(struct catalog_batch *batch, enum box_op what)
-{
-	struct op *op = add(batch, OP_BOX, 1);
-	op->box.what = what;
-	return op;
-}

@@ -264,7 +264,6 @@ int box_add_anew(struct db *db, struct box *box, const char *peer);
 int box_apply(struct db *db, struct box *box, const struct peer_row *self, const struct op *op);
 /* Makes room, saves the totals. */
 int box_end(struct db *db, struct box *box, const struct peer_row *self, bool is_ours);
-struct op *batch_add_box(struct catalog_batch *batch, enum box_op what);
 
 /* --- the catalog --- */
 

@@ -298,6 +298,14 @@ note_size(struct catalog *catalog)
 	reader_give(catalog, db);
 }
 
+static struct op *
+add_op(struct catalog_batch *batch, enum box_op what)
+{
+	struct op *op = batch_add(batch, OP_BOX, 1);
+	op->box.what = what;
+	return op;
+}
+
 void
 catalog_outbox_enable(struct catalog *catalog, const struct outbox_terms *terms)
 {
@@ -307,7 +315,7 @@ catalog_outbox_enable(struct catalog *catalog, const struct outbox_terms *terms)
 	catalog->writer->box_terms = &catalog->box_terms; /* the scribe has no work yet */
 	pthread_mutex_unlock(&catalog->mu);
 	struct catalog_batch *batch = catalog_batch_new();
-	batch_add_box(batch, BOX_BEGIN);
+	add_op(batch, BOX_BEGIN);
 	catalog_submit(catalog, batch, NULL, NULL);
 }
 
@@ -398,7 +406,7 @@ catalog_batch_outbox(struct catalog_batch *batch, enum event_kind kind, int64_t 
 {
 	if (strlen(body) > OUTBOX_BODY_MAX)
 		return;
-	struct op *op = batch_add_box(batch, BOX_ADD);
+	struct op *op = add_op(batch, BOX_ADD);
 	op->name = mem_string(body);
 	op->box.kind = kind;
 	op->box.wall_ms = wall_ms;
@@ -407,5 +415,5 @@ catalog_batch_outbox(struct catalog_batch *batch, enum event_kind kind, int64_t 
 void
 catalog_batch_outbox_drop(struct catalog_batch *batch, uint64_t through)
 {
-	batch_add_box(batch, BOX_DROP)->box.through = through;
+	add_op(batch, BOX_DROP)->box.through = through;
 }
