@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # f14 - a peer comes and goes, once a second or so, killed or stopped in turn: the others keep what they know of it, and
-# little more; they do not ask more often than it comes, fill no log, and have it again as soon as it stays.
+# little more; they do not ask more often than it comes, fill no log, and have it again soon after it stays.
 #
 # FLAPS=N: how often (20; a run in the night takes 3600).
 # shellcheck disable=SC2016,SC2034,SC2317 # eval expands late; functions are called by ok
@@ -35,7 +35,8 @@ for ((i = 0; i < flaps; i++)); do
 done
 echo "# $(($(resident_kib) - before_kib)) KiB, $(($(lines) - before_lines)) lines, $(($(metric a p2pd_pulls_total) - before_pulls)) pulls"
 ok "it is one peer" eval '(($(ctl a peers | wc -l) == 2))'
-ok "once it stays it is here within 10 s" until_true 10 sees a c
+# Who came and went so often is left alone for a minute at most.
+ok "once it stays it is here within a minute or so" until_true 75 sees a c
 ok "and what it has is known, once" eval '[[ $(ctl a search --exact file.bin | cut -f3) == 1 ]]'
 ok "no more pulls than comings" at_most $(($(metric a p2pd_pulls_total) - before_pulls)) $((3 * flaps))
 ok "few lines in the log" at_most $(($(lines) - before_lines)) $((4 * flaps))
