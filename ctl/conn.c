@@ -28,7 +28,7 @@
 
 struct conn {
 	int fd;
-	bool is_verbose, catches;
+	bool is_traced, catches;
 	char *why; /* NULL while all is well */
 	char in[IN_MAX];
 	size_t len;
@@ -317,7 +317,7 @@ read_record(struct conn *conn, int timeout_ms, struct record *ret)
 			return result;
 	}
 	*end = '\0';
-	if (conn->is_verbose)
+	if (conn->is_traced)
 		fprintf(stderr, "< %s\n", conn->in);
 	int result = parse_record(conn, conn->in, ret);
 	size_t used = (size_t)(end - conn->in) + 1;
@@ -342,7 +342,7 @@ send_request(struct conn *conn, const struct request *request, const int *fds, s
 
 	memcpy(text, request->text, request->len);
 	text[request->len] = '\n';
-	if (conn->is_verbose)
+	if (conn->is_traced)
 		fprintf(stderr, "> %.*s\n", (int)request->len, text);
 	if (fd_count > 0) {
 		message.msg_control = rights;
@@ -454,11 +454,11 @@ greet(struct conn *conn)
 }
 
 struct conn *
-conn_open(const char *socket, bool is_verbose)
+conn_open(const char *socket, bool is_traced)
 {
 	struct conn *conn = util_zero(1, sizeof(*conn));
 
-	conn->is_verbose = is_verbose;
+	conn->is_traced = is_traced;
 	conn->fd = connect_to(socket);
 	if (conn->fd >= 0)
 		greet(conn);

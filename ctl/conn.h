@@ -62,7 +62,7 @@ typedef void	(*conn_event_fn)(void *arg, const struct record *event);	/* borrows
 /* Where the daemon's socket is if nobody says.  Gives: free(). */
 char		*conn_default_socket(void);
 /* Connects and reads the greeting.  Never NULL; if conn_why() is not NULL it did not work. */
-struct conn	*conn_open(const char *socket, bool is_verbose);
+struct conn	*conn_open(const char *socket, bool is_traced);
 void		 conn_close(struct conn *conn);
 const char	*conn_why(const struct conn *conn);
 /* Events that come while a reply is awaited go to `fn` (else they are dropped). */

@@ -7,6 +7,8 @@
  * once (`fetches N`) when it is added, and all of them again when the daemon says that events were
  * lost.
  *
+ * With --verbose each is asked again whenever something is told of it: the reply has its sources.
+ *
  * A fetch that waits has not failed: that nobody holds its bytes now is shown, and goes on being
  * waited for.
  */
@@ -71,6 +73,7 @@ on_event(void *arg, const struct record *event)
 	if (job == NULL || job->state != FOLLOW_GOING)
 		return;
 	take_numbers(job, event);
+	job->is_stale = follow->wants_sources;
 	if (strcmp(event->word, "fetch-waiting") == 0)
 		set_note(follow, job, record_text(event, "text"), true);
 	else if (strcmp(event->word, "fetch-progress") == 0)
@@ -84,6 +87,15 @@ on_event(void *arg, const struct record *event)
 		set_note(follow, job, text != NULL ? text : record_text(event, "slug"), false);
 		set_state(follow, job, FOLLOW_FAILED);
 	}
+}
+
+/* One that is not listed any more is remembered as it was. */
+static void
+take_sources(struct follow *follow, struct follow_job *job, const struct reply *reply)
+{
+	job->is_stale = false;
+	if (reply->final.code < 400)
+		sources_take(&follow->sources, job->id, reply);
 }
 
 /* Asks how a fetch is. */
@@ -100,6 +112,8 @@ ask_job(struct follow *follow, struct follow_job *job)
 	int result = conn_ask(follow->ctl->conn, &request, NULL, 0, &reply);
 	if (result != CONN_OK)
 		return result;
+	if (follow->wants_sources)
+		take_sources(follow, job, &reply);
 	if (job->state == FOLLOW_GOING && reply.count >= 1) {
 		const char *state = record_text(&reply.records[0], "state");
 		const char *text = record_text(&reply.records[0], "text");
@@ -131,6 +145,8 @@ follow_begin(struct follow *follow, struct ctl *ctl)
 	struct reply reply;
 
 	*follow = (struct follow){ .ctl = ctl };
+	follow->wants_sources =
+	    ctl_has(ctl, OPT_VERBOSE) && !ctl_has(ctl, OPT_QUIET) && !ctl_has(ctl, OPT_JSON);
 	conn_on_event(ctl->conn, on_event, follow);
 	request_init(&request, "watch");
 	request_pair(&request, "progress", "yes");
@@ -157,6 +173,22 @@ follow_add(struct follow *follow, const struct record *started, const char *what
 	return ask_job(follow, job) == CONN_OK ? job : NULL;
 }
 
+/* The sources, as lines for below the progress; gives. */
+static char *
+make_table(const struct follow *follow)
+{
+	char *text = NULL;
+	size_t len, room = render_progress_room();
+	FILE *out = open_memstream(&text, &len);
+
+	if (out == NULL)
+		return NULL;
+	if (room > 1)
+		sources_print(&follow->sources, out, true, room - 1);
+	fclose(out);
+	return text;
+}
+
 static void
 show_progress(const struct follow *follow)
 {
@@ -179,8 +211,12 @@ show_progress(const struct follow *follow)
 		if (job->sources > all.sources)
 			all.sources = job->sources;
 	}
-	if (follow->ctl->shows_progress)
-		render_progress(&all);
+	if (follow->ctl->shows_progress) {
+		char *below = follow->wants_sources ? make_table(follow) : NULL;
+
+		render_progress(&all, below);
+		free(below);
+	}
 }
 
 static int
@@ -191,6 +227,17 @@ ask_all(struct follow *follow)
 	follow->must_ask = false;
 	for (size_t i = 0; i < follow->count && result == CONN_OK; i++)
 		if (follow->jobs[i]->state == FOLLOW_GOING)
+			result = ask_job(follow, follow->jobs[i]);
+	return result;
+}
+
+static int
+ask_stale(struct follow *follow)
+{
+	int result = CONN_OK;
+
+	for (size_t i = 0; i < follow->count && result == CONN_OK; i++)
+		if (follow->jobs[i]->is_stale)
 			result = ask_job(follow, follow->jobs[i]);
 	return result;
 }
@@ -221,7 +268,12 @@ follow_next(struct follow *follow, int *ret_result)
 		record_fini(&event);
 		if (follow->must_ask)
 			result = ask_all(follow);
+		if (result == CONN_OK)
+			result = ask_stale(follow);
 	}
+	/* It may have ended while another was asked. */
+	if (job != NULL && job->is_stale)
+		result = ask_job(follow, job);
 	if (follow->ctl->shows_progress)
 		render_progress_end();
 	if (job != NULL)
@@ -246,6 +298,7 @@ follow_drop(struct follow *follow, struct follow_job *job)
 			follow->jobs[i] = follow->jobs[--follow->count];
 	follow->past_bytes += job->done_bytes;
 	follow->past_files++;
+	sources_end_fetch(&follow->sources, job->id);
 	job_free(job);
 }
 
@@ -253,6 +306,9 @@ void
 follow_end(struct follow *follow)
 {
 	conn_on_event(follow->ctl->conn, NULL, NULL);
+	if (follow->sources.count > 0)
+		sources_print(&follow->sources, stderr, follow->ctl->shows_progress, SIZE_MAX);
+	sources_fini(&follow->sources);
 	for (size_t i = 0; i < follow->count; i++)
 		job_free(follow->jobs[i]);
 	free(follow->jobs);

@@ -7,6 +7,7 @@
 
 #include "ctl.h"
 #include "render.h"
+#include "sources.h"
 
 enum follow_state { FOLLOW_GOING, FOLLOW_DONE, FOLLOW_FAILED };
 
@@ -14,6 +15,7 @@ struct follow_job {
 	uint64_t id;			/* the fetch's number */
 	enum follow_state state;
 	bool is_told;			/* that it ended */
+	bool is_stale;			/* its sources are to be asked for */
 	uint64_t done_bytes, total_bytes, rate_bps, done_files, total_files, sources;
 	char *note;			/* why it waits or failed, or NULL */
 	char *what;			/* for people */
@@ -27,6 +29,8 @@ struct follow {
 	bool must_ask;			/* events were lost */
 	uint64_t past_bytes, past_files;	/* of jobs that ended and were dropped; for the progress line */
 	uint64_t more_bytes, more_files;	/* not begun yet; for the progress line */
+	bool wants_sources;
+	struct sources sources;
 };
 
 /* Subscribes; before the first job.  EXIT_DONE, or what to end with. */
@@ -37,6 +41,7 @@ struct follow_job *follow_add(struct follow *follow, const struct record *starte
 struct follow_job *follow_next(struct follow *follow, int *ret_result);
 /* Takes an ended job from the list and frees it. */
 void	follow_drop(struct follow *follow, struct follow_job *job);
+/* Ends, and with --verbose tells what each source gave. */
 void	follow_end(struct follow *follow);
 
 #endif

@@ -19,29 +19,14 @@
 #include "util.h"
 
 static const char *const numbers[] = {
-	"after",         "asks",
-	"bytes",         "count",
-	"done_bytes",    "done_files",
-	"ended_wall_ms", "epoch",
-	"eta_ms",        "failed_files",
-	"fetch",         "fetches_active",
-	"files",         "follow",
-	"for_ms",        "free_bytes",
-	"hashed_bytes",  "hashed_files",
-	"heard_ms_ago",  "heard_wall_ms",
-	"holder_count",  "id",
-	"lost",          "lost_events",
-	"mtime_ns",      "outbox_bytes",
-	"outbox_events", "peers_here",
-	"peers_known",   "pieces",
-	"present",       "queued_bytes",
-	"queued_files",  "rate",
-	"rate_bps",      "round_trip_us",
-	"scans",         "seq",
-	"since_wall_ms", "size",
-	"sources",       "started_wall_ms",
-	"total_bytes",   "total_files",
-	"unshareable",   "uptime_ms",
+	"after", "asks", "bytes", "count", "done_bytes", "done_files", "ended_wall_ms", "epoch",
+	"eta_ms", "failed_files", "fetch", "fetches_active", "files", "follow", "for_ms",
+	"free_bytes", "hashed_bytes", "hashed_files", "heard_ms_ago", "heard_wall_ms",
+	"holder_count", "id", "lost", "lost_events", "mtime_ns", "outbox_bytes", "outbox_events",
+	"peers_here", "peers_known", "pieces", "present", "queued_bytes", "queued_files", "rate",
+	"rate_bps", "rest_ms", "round_trip_us", "scans", "seq", "since_wall_ms", "size",
+	"sources", "started_wall_ms", "total_bytes", "total_files", "unshareable", "uptime_ms",
+	"verified_pieces",
 };
 static const char *const truths[] = { "local", "new", "ready", "replace", "scanning", "whole" };
 

@@ -408,7 +408,7 @@ run(struct ctl *ctl, int handler)
 	    ctl_has(ctl, OPT_SOCKET) ? util_string(ctl->values[OPT_SOCKET]) : conn_default_socket();
 	int ret;
 
-	ctl->conn = conn_open(socket, ctl_has(ctl, OPT_VERBOSE));
+	ctl->conn = conn_open(socket, ctl_has(ctl, OPT_TRACE));
 	ret = conn_why(ctl->conn) != NULL ? ctl_lost(ctl, NULL) : handlers[handler].run(ctl);
 	conn_close(ctl->conn);
 	free(socket);

@@ -11,6 +11,7 @@
  */
 #include "render.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,9 +99,11 @@ render_sentence(const char *text, char *out, size_t cap)
 void
 table_init(struct table *table, bool is_terminal, const char *const *heads, size_t column_count)
 {
+	assert(column_count <= RENDER_COLUMNS_MAX);
 	*table = (struct table){ .is_terminal = is_terminal,
 				 .heads = heads,
-				 .column_count = column_count };
+				 .column_count = column_count,
+				 .out = stdout };
 }
 
 static void
@@ -184,16 +187,16 @@ width_of(const char *text)
 }
 
 static void
-print_padded(const char *text, size_t width, bool is_right, bool is_last)
+print_padded(FILE *out, const char *text, size_t width, bool is_right, bool is_last)
 {
 	size_t own = width_of(text);
 	int pad = own < width ? (int)(width - own) : 0;
 
 	if (is_right)
-		printf("%*s%s", pad, "", text);
+		fprintf(out, "%*s%s", pad, "", text);
 	else
-		printf("%s%*s", text, is_last ? 0 : pad, "");
-	fputs(is_last ? "\n" : "  ", stdout);
+		fprintf(out, "%s%*s", text, is_last ? 0 : pad, "");
+	fputs(is_last ? "\n" : "  ", out);
 }
 
 static void
@@ -213,10 +216,11 @@ print_aligned(const struct table *table)
 	for (size_t i = 0; i < columns; i++) {
 		bool is_right = table->heads[i][0] == '>';
 
-		print_padded(table->heads[i] + is_right, widths[i], is_right, i + 1 == columns);
+		print_padded(table->out, table->heads[i] + is_right, widths[i], is_right,
+			     i + 1 == columns);
 	}
 	for (size_t i = 0; i < table->cell_count; i++)
-		print_padded(table->cells[i], widths[i % columns],
+		print_padded(table->out, table->cells[i], widths[i % columns],
 			     table->heads[i % columns][0] == '>', i % columns + 1 == columns);
 }
 
@@ -224,8 +228,8 @@ static void
 print_tabs(const struct table *table)
 {
 	for (size_t i = 0; i < table->cell_count; i++) {
-		fputs(table->cells[i], stdout);
-		putchar((i + 1) % table->column_count == 0 ? '\n' : '\t');
+		fputs(table->cells[i], table->out);
+		putc((i + 1) % table->column_count == 0 ? '\n' : '\t', table->out);
 	}
 }
 
@@ -244,20 +248,76 @@ table_end(struct table *table)
 
 /* --- progress --- */
 
-static size_t
-terminal_width(void)
-{
-	struct winsize size;
+static size_t lines_below; /* of the progress on the screen */
 
-	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+static struct winsize
+terminal_size(void)
+{
+	struct winsize size = { 0 };
+
+	ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
+	if (size.ws_col <= 20)
+		size.ws_col = 80;
+	if (size.ws_row == 0)
+		size.ws_row = 24;
+	return size;
 }
 
-/* Only ASCII stands in front of the note, which is escaped and comes last: cutting bytes is cutting
- * columns, or more. */
-void
-render_progress(const struct progress *progress)
+size_t
+render_progress_room(void)
 {
-	char line[512], done[RENDER_CELL_SIZE], total[RENDER_CELL_SIZE], rate[RENDER_CELL_SIZE];
+	struct winsize size = terminal_size();
+
+	return size.ws_row > 2 ? size.ws_row - 2u : 0;
+}
+
+/* How many bytes of the line fit into so many columns. */
+static size_t
+fitting(const char *line, size_t len, size_t columns)
+{
+	mbstate_t state = { 0 };
+	size_t at = 0, width = 0;
+
+	while (at < len) {
+		wchar_t c;
+		size_t step = mbrtowc(&c, line + at, len - at, &state);
+
+		if (step == 0 || step > len - at) { /* not this locale's: count bytes */
+			step = 1;
+			c = L'?';
+			state = (mbstate_t){ 0 };
+		}
+		int own = wcwidth(c);
+		width += own > 0 ? (size_t)own : 0;
+		if (width > columns)
+			break;
+		at += step;
+	}
+	return at;
+}
+
+/* Without the end of the line, where a terminal would go on to the next one. */
+static void
+print_cut(const char *line, size_t len)
+{
+	fwrite(line, 1, fitting(line, len, terminal_size().ws_col - 1u), stderr);
+	fputs("\033[K", stderr);
+}
+
+/* To the beginning of what is drawn. */
+static void
+go_up(void)
+{
+	fputs("\r", stderr);
+	if (lines_below > 0)
+		fprintf(stderr, "\033[%zuA", lines_below);
+	lines_below = 0;
+}
+
+static void
+make_line(const struct progress *progress, char *line, size_t cap)
+{
+	char done[RENDER_CELL_SIZE], total[RENDER_CELL_SIZE], rate[RENDER_CELL_SIZE];
 	char eta[RENDER_CELL_SIZE] = "--:--", note[256] = "";
 	uint64_t left = progress->total_bytes - progress->done_bytes;
 
@@ -272,29 +332,40 @@ render_progress(const struct progress *progress)
 	double part = progress->total_bytes > 0
 			  ? (double)progress->done_bytes / (double)progress->total_bytes
 			  : 1;
-	int len =
-	    snprintf(line, sizeof(line), "%3d%%  %s of %s  %s/s  ETA %s  %" PRIu64 " source%s",
-		     (int)(100 * part), done, total, rate, eta, progress->sources,
-		     progress->sources == 1 ? "" : "s");
+	int len = snprintf(line, cap, "%3d%%  %s of %s  %s/s  ETA %s  %" PRIu64 " source%s",
+			   (int)(100 * part), done, total, rate, eta, progress->sources,
+			   progress->sources == 1 ? "" : "s");
 	if (progress->total_files > 1)
-		len += snprintf(line + len, sizeof(line) - (size_t)len,
-				"  file %" PRIu64 " of %" PRIu64, progress->done_files,
-				progress->total_files);
+		len += snprintf(line + len, cap - (size_t)len, "  file %" PRIu64 " of %" PRIu64,
+				progress->done_files, progress->total_files);
 	if (note[0] != '\0')
-		snprintf(line + len, sizeof(line) - (size_t)len, "  %s", note);
-	size_t width = terminal_width() - 1;
-	if (strlen(line) > width) {
-		while (width > 0 && ((unsigned char)line[width] & 0xc0) == 0x80)
-			width--;
-		line[width] = '\0';
+		snprintf(line + len, cap - (size_t)len, "  %s", note);
+}
+
+void
+render_progress(const struct progress *progress, const char *below)
+{
+	char line[512];
+
+	make_line(progress, line, sizeof(line));
+	go_up();
+	print_cut(line, strlen(line));
+	while (below != NULL && *below != '\0') {
+		size_t len = strcspn(below, "\n");
+
+		putc('\n', stderr);
+		print_cut(below, len);
+		lines_below++;
+		below += below[len] == '\n' ? len + 1 : len;
 	}
-	fprintf(stderr, "\r%s\033[K", line);
+	fputs("\033[J", stderr);
 	fflush(stderr);
 }
 
 void
 render_progress_end(void)
 {
-	fputs("\r\033[K", stderr);
+	go_up();
+	fputs("\033[J", stderr);
 	fflush(stderr);
 }

@@ -8,8 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
-#define RENDER_COLUMNS_MAX	12
+#define RENDER_COLUMNS_MAX	16
 #define RENDER_CELL_SIZE	32
 
 /* "17 B", "1.5 GiB" */
@@ -37,6 +38,7 @@ struct table {
 	const char *const *heads;	/* one that begins with '>' is aligned to the right */
 	char **cells;
 	size_t cell_count, cell_cap;
+	FILE *out;			/* standard output, until it is set otherwise */
 };
 void	table_init(struct table *table, bool is_terminal, const char *const *heads, size_t column_count);
 /* The next cell, row by row; NULL is "-" */
@@ -55,8 +57,11 @@ struct progress {
 	uint64_t done_files, total_files, sources;
 	const char *note;		/* why it does not move, or NULL */
 };
-/* Rewrites the one line of it on standard error; render_progress_end() clears it. */
-void	render_progress(const struct progress *progress);
+/* Rewrites the line of it on standard error, and below it the lines of `below` (text without controls, or NULL), each cut to the width;
+ * render_progress_end() clears all of them. */
+void	render_progress(const struct progress *progress, const char *below);
+/* So many lines fit below it. */
+size_t	render_progress_room(void);
 void	render_progress_end(void);
 
 #endif

@@ -16,6 +16,7 @@
 #include "ctl.h"
 #include "json.h"
 #include "render.h"
+#include "sources.h"
 #include "util.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -444,59 +445,89 @@ collect_fetches(struct ctl *ctl, struct reply *ret)
 	return EXIT_DONE;
 }
 
-/* Whom the bytes of one fetch come from; `fetches` of all of them does not tell. */
-static void
-show_holders(const struct ctl *ctl, const struct reply *reply)
+/* The same with the sources of each; one that is gone meanwhile has nothing to tell. */
+static int
+collect_sources(struct ctl *ctl, struct reply *all)
 {
-	static const char *const heads[] = { "HOLDER", "STATE",   ">ASKS", ">RATE",
-					     ">GOT",   ">PIECES", "WHOLE" };
-	struct table table;
-	char rate[RENDER_CELL_SIZE];
+	struct reply detailed = { 0 };
 
-	table_init(&table, ctl->is_terminal, heads, COUNT(heads));
-	for (size_t i = 0; i < reply->count; i++) {
-		const struct record *holder = &reply->records[i];
+	for (size_t i = 0; i < all->count; i++) {
+		const char *id = record_text(&all->records[i], "id");
+		struct request request;
+		struct reply one;
 
-		if (strcmp(holder->word, "holder") != 0)
-			continue;
-		table_text(&table, record_text(holder, "peer"));
-		table_text(&table, record_text(holder, "state"));
-		table_number(&table, record_number(holder, "asks", 0));
-		render_size(record_number(holder, "rate_bps", 0), rate);
-		strcat(rate, "/s");
-		table_either(&table, rate, record_number(holder, "rate_bps", 0));
-		table_size(&table, record_number(holder, "bytes", 0));
-		table_number(&table, record_number(holder, "pieces", 0));
-		table_text(&table, record_text(holder, "whole"));
+		request_init(&request, "fetches");
+		request_word(&request, id != NULL ? id : "0");
+		if (conn_ask(ctl->conn, &request, NULL, 0, &one) != CONN_OK) {
+			reply_fini(&detailed);
+			reply_fini(all);
+			return ctl_lost(ctl, NULL);
+		}
+		if (one.final.code >= 400)
+			reply_fini(&one);
+		else
+			reply_append(&detailed, &one);
 	}
-	table_end(&table);
+	/* The final line counts what is listed. */
+	struct record last = detailed.final;
+	detailed.final = all->final;
+	all->final = last;
+	reply_fini(all);
+	*all = detailed;
+	return EXIT_DONE;
 }
 
-int
-show_fetches(struct ctl *ctl)
+static void
+print_sources(const struct ctl *ctl, const struct reply *reply)
+{
+	struct sources sources = { 0 };
+
+	for (size_t i = 0; i < reply->count; i++)
+		if (strcmp(reply->records[i].word, "fetch") == 0)
+			sources_take(&sources, record_number(&reply->records[i], "id", 0), reply);
+	if (sources.count > 0) {
+		putchar('\n');
+		if (ctl->arg_count > 0)
+			sources_print(&sources, stdout, ctl->is_terminal, SIZE_MAX);
+		else
+			sources_print_each(&sources, stdout, ctl->is_terminal);
+	}
+	sources_fini(&sources);
+}
+
+static void
+print_fetches(const struct ctl *ctl, const struct reply *reply)
 {
 	static const char *const heads[] = { ">FETCH", "STATE",    ">DONE",  ">SIZE",  ">RATE",
 					     ">ETA",   ">SOURCES", ">READY", ">FILES", "TO",
 					     "WHAT",   "WHY",      "BY" };
-	struct reply reply;
 	struct table table;
 
+	table_init(&table, ctl->is_terminal, heads, COUNT(heads));
+	for (size_t i = 0; i < reply->count; i++)
+		if (strcmp(reply->records[i].word, "fetch") == 0)
+			add_fetch(&table, &reply->records[i]);
+	table_end(&table);
+}
+
+/* Sources are shown with -v, and to a person who asks for one fetch. */
+int
+show_fetches(struct ctl *ctl)
+{
+	struct reply reply;
+
 	int ret = collect_fetches(ctl, &reply);
+	bool wants_sources = ctl_has(ctl, OPT_VERBOSE) || ctl_has(ctl, OPT_JSON);
+	if (ret == EXIT_DONE && ctl->arg_count == 0 && wants_sources)
+		ret = collect_sources(ctl, &reply);
 	if (ret != EXIT_DONE)
 		return ret;
 	if (ctl_has(ctl, OPT_JSON)) {
 		json_print_reply(&reply, "fetches");
 	} else {
-		table_init(&table, ctl->is_terminal, heads, COUNT(heads));
-		for (size_t i = 0; i < reply.count; i++)
-			if (strcmp(reply.records[i].word, "fetch") == 0)
-				add_fetch(&table, &reply.records[i]);
-		table_end(&table);
-		if (reply.count > 1 && strcmp(reply.records[1].word, "holder") == 0 &&
-		    ctl->is_terminal) {
-			putchar('\n');
-			show_holders(ctl, &reply);
-		}
+		print_fetches(ctl, &reply);
+		if (wants_sources || (ctl->is_terminal && ctl->arg_count > 0))
+			print_sources(ctl, &reply);
 	}
 	reply_fini(&reply);
 	return EXIT_DONE;

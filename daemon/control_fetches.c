@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "control_commands.h"
-#include "swarm.h"
 
 /* The argument as the number of a fetch. */
 static bool
@@ -152,24 +151,25 @@ put_fetch(struct buf *out, const struct fetch_info *info)
 	reply_end(out);
 }
 
-/* Of one fetch: whom its current file comes from. */
+/* Of one fetch: whom it comes from. */
 static void
-put_holder(struct buf *out, uint64_t id, const struct swarm_view *holder)
+put_holder(struct buf *out, uint64_t id, const struct fetch_holder *holder)
 {
-	const char *state = holder->has_lied	    ? "barred"
-			    : holder->is_backing_off ? "resting"
-			    : holder->asks != 0	    ? "asked"
-						    : "idle";
-
 	reply_record(out, 200, "holder");
 	reply_number(out, "fetch", id);
 	reply_text(out, "peer", holder->peer);
-	reply_text(out, "state", state);
+	reply_text(out, "name", holder->name[0] != '\0' ? holder->name : NULL);
+	reply_text(out, "state", fetch_holder_state_name(holder->state));
 	reply_text(out, "whole", holder->is_whole ? "yes" : "no");
 	reply_number(out, "pieces", holder->pieces_held);
 	reply_number(out, "asks", holder->asks);
 	reply_number(out, "rate_bps", holder->rate_bps);
 	reply_number(out, "bytes", holder->bytes);
+	reply_number(out, "verified_pieces", holder->pieces);
+	reply_text(out, "transport", fetch_wires_name(holder->carried));
+	if (holder->rest_ms != 0)
+		reply_number(out, "rest_ms", holder->rest_ms);
+	reply_text(out, "text", holder->why);
 	reply_end(out);
 }
 

@@ -251,6 +251,7 @@ drop_broken(struct download *download)
 	download->holding = NULL;
 	download->partial = NULL;
 	download->swarm = NULL;
+	memset(download->source_carried, 0, sizeof(download->source_carried));
 	download->is_broken = false;
 	download->told_bytes = 0;
 }
@@ -420,16 +421,6 @@ download_window(struct download *download, uint64_t from, uint64_t to)
 	apply_window(download);
 	if (!download->is_broken && !download->is_stopping)
 		download_step(download);
-}
-
-struct swarm_view *
-download_views(const struct download *download, size_t *ret_count)
-{
-	*ret_count = download->swarm != NULL ? swarm_source_count(download->swarm) : 0;
-	struct swarm_view *views = mem_zero(*ret_count + 1, sizeof(*views));
-	for (size_t i = 0; i < *ret_count; i++)
-		swarm_view(download->swarm, i, clock_us(), &views[i]);
-	return views;
 }
 
 void

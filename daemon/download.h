@@ -77,8 +77,13 @@ struct partial	*download_partial(struct download *download);
 void		 download_window(struct download *download, uint64_t from, uint64_t to);
 /* The peers that something is being asked of now, each once, into ret[] (valid until the mind goes on); answers how many. */
 size_t		 download_sources(const struct download *download, const char *ret[SWARM_SOURCES_MAX]);
-/* All holders that are known of, for people.  Gives (free()). */
-struct swarm_view *download_views(const struct download *download, size_t *ret_count);
+/* A holder that is known of, for people. */
+struct download_view {
+	struct swarm_view source;
+	double carried[WIRE_COUNT];	/* bytes that came from it by each wire lately */
+};
+/* All of them.  Gives (free()). */
+struct download_view *download_views(const struct download *download, size_t *ret_count);
 /* The wires (WIRE_BIT) by which this peer may be asked: those that it has and [network] transport allows. */
 unsigned	 download_wires(const struct download_means *means, const struct peer_info *peer);
 /* Adds the bytes that came by each wire lately: of one run as many as they were, the more runs ago the less. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * download_internal.h - what download.c (opening, durability, the whole), download_reason.c (why nothing
- * moves), download_holders.c, download_wire.c, download_layer.c,
- * download_run.c (runs), download_narrow.c (pieces that came wrong) and download_follow.c (what holders have) share.
+ * moves), download_holders.c, download_wire.c, download_layer.c, download_run.c (runs), download_view.c (what is told),
+ * download_narrow.c (pieces that came wrong) and download_follow.c (what holders have) share.
  */
 #ifndef P2PD_DOWNLOAD_INTERNAL_H
 #define P2PD_DOWNLOAD_INTERNAL_H
@@ -65,7 +65,8 @@ struct download {
 	struct transport_request *layer_request;	/* under way, or NULL */
 	char layer_peer[PEER_ID_SIZE];	/* of whom, */
 	uint64_t layer_asked_us;	/* and since when */
-	double carried[WIRE_COUNT];	/* bytes of ended runs, fading */
+	double carried[WIRE_COUNT];	/* bytes of ended runs, fading; */
+	double source_carried[SWARM_SOURCES_MAX][WIRE_COUNT];	/* the same of each source of the swarm */
 	unsigned run_count;
 	unsigned busy;			/* jobs and requests under way */
 	bool is_opening, is_asking_layer, is_asking_holders, is_syncing;
@@ -154,6 +155,11 @@ bool	download_end_wire(const struct download *download, const char *peer, const 
 bool	download_ask_layer(struct download *download);
 /* Asks somebody else if it does not come. */
 void	download_hurry_layer(struct download *download);
+
+/* --- download_view.c --- */
+
+/* A run ended that brought bytes; before swarm_ended(). */
+void	download_note_carried(struct download *download, const struct run *run);
 
 /* --- download_run.c --- */
 

@@ -18,44 +18,6 @@
 #include "mem.h"
 #include "metrics.h"
 
-/* --- what came by which wire --- */
-
-void
-download_carried(const struct download *download, double carried[WIRE_COUNT])
-{
-	for (enum wire wire = WIRE_REST; wire < WIRE_COUNT; wire++)
-		carried[wire] += download->carried[wire];
-	for (const struct run *run = download->runs; run != NULL; run = run->next)
-		carried[run->wire.wire] += (double)atomic_load(&run->came_bytes);
-}
-
-static void
-note_carried(struct download *download, const struct run *run)
-{
-	uint64_t came_bytes = atomic_load(&run->came_bytes);
-	if (came_bytes == 0)
-		return;
-	if (came_bytes != run->seen_bytes)
-		download_note_bytes(download);
-	for (enum wire wire = WIRE_REST; wire < WIRE_COUNT; wire++)
-		download->carried[wire] *= DOWNLOAD_CARRIED_FADING;
-	download->carried[run->wire.wire] += (double)came_bytes;
-}
-
-size_t
-download_sources(const struct download *download, const char *ret[SWARM_SOURCES_MAX])
-{
-	size_t count = 0;
-	for (const struct run *run = download->runs; run != NULL; run = run->next) {
-		size_t i = 0;
-		while (i < count && strcmp(ret[i], run->ask->peer) != 0)
-			i++;
-		if (i == count && count < SWARM_SOURCES_MAX)
-			ret[count++] = run->ask->peer;
-	}
-	return count;
-}
-
 /* --- the end of a run --- */
 
 /* On a hand's thread. */
@@ -144,7 +106,7 @@ done_run(void *arg, int code, const struct error *err)
 	partial_sink_end(run->sink, &verified, &wasted_bytes);
 	metrics_add(METRIC_PIECES_VERIFIED, verified);
 	metrics_add(METRIC_WASTED_BYTES, wasted_bytes);
-	note_carried(download, run);
+	download_note_carried(download, run);
 	uint64_t piece = run->ask->pieces.first + verified;
 	uint64_t suspects = verified < run->ask->pieces.count
 	    ? partial_suspects(download->partial, piece)

@@ -43,6 +43,7 @@ free_fetch(struct fetch *fetch)
 	free(fetch->item_states);
 	free(fetch->item_tries);
 	free(fetch->again);
+	free(fetch->holders);
 	free(fetch->what);
 	free(fetch);
 }

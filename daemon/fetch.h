@@ -46,6 +46,33 @@ struct fetch_request {
 	struct catalog_batch *also;	/* what is written in the transaction that enters it; takes; or NULL */
 };
 
+#define FETCH_HOLDERS_MAX	256	/* holders of one fetch that are told apart */
+
+enum fetch_holder_state {
+	HOLDER_ASKED,		/* something is being asked of it */
+	HOLDER_IDLE,
+	HOLDER_RESTING,		/* left alone for a while, because it was slow or failed */
+	HOLDER_BARRED,		/* left alone because it sent wrong bytes */
+};
+const char	*fetch_holder_state_name(enum fetch_holder_state state);	/* "asked", "idle", "resting", "barred" */
+
+/* A peer that files of a fetch come from, or might. */
+struct fetch_holder {
+	char peer[PEER_ID_SIZE];
+	char name[NODE_NAME_SIZE];	/* as it calls itself; "": unknown */
+	enum fetch_holder_state state;
+	const char *why;		/* it rests or is barred; static; or NULL */
+	uint64_t rest_ms;		/* for so long still */
+	bool is_whole;			/* it holds all of every file under way that it holds anything of */
+	uint64_t pieces_held;		/* of the files under way */
+	unsigned asks;			/* under way */
+	uint64_t rate_bps;		/* bytes per second while it is asked, as last measured; 0: unknown */
+	uint64_t bytes, pieces;		/* verified, that came from it since the fetch or the daemon started */
+	double carried[WIRE_COUNT];	/* bytes by wire, lately: see fetch_wires_name() */
+};
+/* "rest", "grpc", "rest+grpc", by what carried a share worth naming; NULL if nothing came. */
+const char	*fetch_wires_name(const double carried[WIRE_COUNT]);
+
 struct fetch_info {
 	uint64_t id;
 	char *what;			/* owned by the copy: fetch_info_fini() */
@@ -61,7 +88,7 @@ struct fetch_info {
 	const char *transport;		/* "rest", "grpc", "rest+grpc": by what bytes came lately; NULL: none did */
 	int code;			/* why it waits or failed; P2P_OK: neither, */
 	char *text;			/* in words; with P2P_OK why it is not its turn; or NULL */
-	struct swarm_view *holders;	/* of `current`: all that are known of (swarm.h) */
+	struct fetch_holder *holders;	/* of fetch_get() only: all that are known of */
 	size_t holder_count;
 };
 void		 fetch_info_fini(struct fetch_info *info);

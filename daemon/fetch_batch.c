@@ -219,13 +219,22 @@ judge(struct fetch_batch *batch, int code, const struct error *err)
 	}
 }
 
+/* Whom the bytes came from, and by which wire: for people. */
 static void
-note_carried(struct fetch_batch *batch, uint64_t bytes)
+note_carried(struct fetch_batch *batch, uint64_t bytes, uint64_t pieces)
 {
-	double *carried = batch->active->fetch->carried;
+	struct fetch *fetch = batch->active->fetch;
+	struct download_view view;
 	for (enum wire wire = WIRE_REST; wire < WIRE_COUNT; wire++)
-		carried[wire] *= DOWNLOAD_CARRIED_FADING;
-	carried[batch->wire.wire] += (double)bytes;
+		fetch->carried[wire] *= DOWNLOAD_CARRIED_FADING;
+	fetch->carried[batch->wire.wire] += (double)bytes;
+	if (!fetch_batch_view(batch, &view))
+		return;
+	view.source.bytes = bytes;
+	view.source.pieces = pieces;
+	view.source.rest = batch->has_lied ? SWARM_RESTS_LIED : SWARM_RESTS_NOT;
+	view.carried[batch->wire.wire] = (double)bytes;
+	fetch_keep_holder(fetch, &view);
 }
 
 static void
@@ -244,7 +253,7 @@ done_ask(void *arg, int code, const struct error *err)
 	}
 	metrics_add(METRIC_PIECES_VERIFIED, pieces);
 	batch->request = NULL;
-	note_carried(batch, bytes);
+	note_carried(batch, bytes, pieces);
 	wire_choice_end(means->wires, batch->peer, &batch->wire, outcome_of(code), bytes,
 	    clock_us());
 	judge(batch, code, err);
@@ -419,6 +428,19 @@ uint64_t
 fetch_batch_bytes(const struct active *active)
 {
 	return atomic_load(&active->batch->came_bytes);
+}
+
+bool
+fetch_batch_view(const struct fetch_batch *batch, struct download_view *ret)
+{
+	if (batch->peer[0] == '\0')
+		return false;
+	/* What came is counted when it ends; the catalog names nobody who has a part. */
+	*ret = (struct download_view){
+		.source = { .is_whole = true, .pieces_held = batch->ask.count, .asks = 1 },
+	};
+	memcpy(ret->source.peer, batch->peer, PEER_ID_SIZE);
+	return true;
 }
 
 const char *

@@ -75,7 +75,9 @@ struct fetch {
 	uint64_t told_bytes;		/* at the last progress event */
 	uint64_t rated_bytes, rated_ms;	/* when the rate was last measured */
 	uint64_t rate_bps;
-	double carried[WIRE_COUNT];	/* of ended downloads, see download_carried() */
+	double carried[WIRE_COUNT];	/* of ended downloads, see download_carried(); */
+	struct fetch_holder *holders;	/* and what they knew of holders */
+	size_t holder_count;
 	struct error trouble;		/* why it waits, or ended without its bytes; code P2P_OK if neither */
 	struct error failure;		/* of the first file that failed */
 };
@@ -122,6 +124,8 @@ void	fetch_batch_stop(struct active *active);
 uint64_t fetch_batch_bytes(const struct active *active);
 /* Whom it asks now; NULL: nobody. */
 const char *fetch_batch_source(const struct active *active);
+/* The same, as a download tells of its holders; false: nobody. */
+bool	fetch_batch_view(const struct fetch_batch *batch, struct download_view *ret);
 void	fetch_batches_fini(struct fetches *fetches);
 
 /* --- fetch_batch_work.c --- */
@@ -214,6 +218,15 @@ void	fetch_publish(struct fetch *fetch, enum event_kind kind);
 bool	fetch_is_ended(const struct fetch *fetch);
 struct fetch *fetch_find(const struct fetches *fetches, uint64_t id);	/* NULL if there is none */
 void	fetches_on_progress(void *fetches);	/* the timer's function */
+
+/* --- fetch_holders.c --- */
+
+/* A download ended: whom its bytes came from is kept with the fetch. */
+void	fetch_keep_holders(struct fetch *fetch, const struct download *download);
+/* The same of a batch that was asked of one holder. */
+void	fetch_keep_holder(struct fetch *fetch, const struct download_view *view);
+/* Those that are kept and those of the files under way, as one list.  Gives: free(). */
+struct fetch_holder *fetch_list_holders(const struct fetch *fetch, size_t *ret_count);
 
 /* --- fetch_stream.c --- */
 void	fetch_streams_stop(struct fetches *fetches);

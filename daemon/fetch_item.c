@@ -314,6 +314,7 @@ on_ended(void *arg, int code)
 {
 	struct active *active = arg;
 	note_carried(active);
+	fetch_keep_holders(active->fetch, active->download);
 	struct partial *partial = download_free(active->download, &active->holding);
 	active->download = NULL;
 	if (code != P2P_OK) {

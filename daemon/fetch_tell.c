@@ -16,7 +16,6 @@
 
 #define RATE_MS		1000	/* over which a rate is measured before it is blended in */
 #define SOURCES_COUNTED	64	/* holders told apart; more are not counted */
-#define WIRE_SHARE_MIN	0.1	/* of the bytes: a wire that brought less was only tried */
 
 const char *
 fetch_state_name(enum fetch_state state)
@@ -142,14 +141,7 @@ transport_of(const struct fetch *fetch)
 	for (const struct active *active = fetch->actives; active != NULL; active = active->next)
 		if (active->download != NULL)
 			download_carried(active->download, carried);
-	double rest = carried[WIRE_REST], grpc = carried[WIRE_GRPC];
-	if (rest + grpc <= 0)
-		return NULL;
-	if (grpc < WIRE_SHARE_MIN * (rest + grpc))
-		return wire_name(WIRE_REST);
-	if (rest < WIRE_SHARE_MIN * (rest + grpc))
-		return wire_name(WIRE_GRPC);
-	return "rest+grpc";
+	return fetch_wires_name(carried);
 }
 
 /* All is well, but others are fetched first: what to say of that, or NULL. */
@@ -191,12 +183,8 @@ fill_info(const struct fetch *fetch, struct fetch_info *ret)
 		ret->eta_ms = (fetch->total_bytes - done_bytes) * 1000 / fetch->rate_bps;
 	if (ret->text == NULL)
 		ret->text = turn_text(fetch);
-	const struct active *active = fetch->actives;
-	if (active == NULL)
-		return;
-	ret->current = mem_string(fetch->items[active->index].name);
-	if (active->download != NULL)
-		ret->holders = download_views(active->download, &ret->holder_count);
+	if (fetch->actives != NULL)
+		ret->current = mem_string(fetch->items[fetch->actives->index].name);
 }
 
 struct fetch *
@@ -225,6 +213,7 @@ fetch_get(const struct fetches *fetches, uint64_t id, struct fetch_info *ret)
 	if (fetch == NULL)
 		return P2P_NOT_FOUND;
 	fill_info(fetch, ret);
+	ret->holders = fetch_list_holders(fetch, &ret->holder_count);
 	return P2P_OK;
 }
 

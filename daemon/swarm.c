@@ -212,9 +212,10 @@ swarm_retry_us(const struct swarm *swarm, uint64_t now_us)
 }
 
 static void
-hold_against(struct swarm_source *source, uint64_t now_us, bool lied)
+hold_against(struct swarm_source *source, uint64_t now_us, enum swarm_rest why)
 {
-	source->lied |= lied;
+	source->lied |= why == SWARM_RESTS_LIED;
+	source->rest = source->lied ? SWARM_RESTS_LIED : why;
 	/* Several asks of one source fail together when it dies: that is one failure. */
 	if (source->not_before_us > now_us && !source->lied)
 		return;
@@ -234,7 +235,8 @@ swarm_source_failed(struct swarm *swarm, const char *peer, uint64_t now_us, enum
 {
 	struct swarm_source *source = find(swarm, peer);
 	if (source != NULL)
-		hold_against(source, now_us, how == SWARM_LIED);
+		hold_against(source, now_us,
+			     how == SWARM_LIED ? SWARM_RESTS_LIED : SWARM_RESTS_FAILED);
 }
 
 bool
@@ -280,14 +282,16 @@ swarm_view(const struct swarm *swarm, size_t index, uint64_t now_us, struct swar
 {
 	assert(index < swarm->source_count);
 	const struct swarm_source *source = &swarm->sources[index];
+	bool is_resting = source->not_before_us > now_us;
 	*ret = (struct swarm_view){
 		.is_whole = source->is_whole,
 		.pieces_held = source->is_whole ? swarm->count : source->held,
 		.bytes = source->bytes,
+		.pieces = source->pieces,
 		.rate_bps = (uint64_t)source->rate_bps,
 		.asks = source->asks,
-		.is_backing_off = source->not_before_us > now_us,
-		.has_lied = source->lied,
+		.rest = is_resting ? source->rest : SWARM_RESTS_NOT,
+		.rest_us = is_resting ? source->not_before_us - now_us : 0,
 	};
 	memcpy(ret->peer, source->peer, PEER_ID_SIZE);
 }
@@ -495,14 +499,14 @@ lacks(struct swarm *swarm, struct swarm_source *source, uint64_t now_us)
 {
 	/* Of one that was said to have all it is a failure: others may say so again. */
 	if (source->is_whole) {
-		hold_against(source, now_us, false);
+		hold_against(source, now_us, SWARM_RESTS_LACKED);
 		return;
 	}
 	if (source->bits == NULL)
 		return; /* asks that end together are one */
 	/* Once may be a mistake.  One that tells so again, and again lacks it, would turn us in a circle. */
 	if (source->has_lacked)
-		hold_against(source, now_us, false);
+		hold_against(source, now_us, SWARM_RESTS_LACKED);
 	source->has_lacked = true;
 	swarm_forget_held(swarm, source);
 }
@@ -517,8 +521,10 @@ judge(struct swarm *swarm, struct swarm_source *source, enum swarm_end how, uint
 		lacks(swarm, source, now_us);
 		break;
 	case SWARM_FAILED:
+		hold_against(source, now_us, SWARM_RESTS_FAILED);
+		break;
 	case SWARM_LIED:
-		hold_against(source, now_us, how == SWARM_LIED);
+		hold_against(source, now_us, SWARM_RESTS_LIED);
 		break;
 	}
 }
@@ -544,6 +550,7 @@ swarm_ended(struct swarm *swarm, const struct swarm_ask *given, uint64_t verifie
 	if (verified != 0) {
 		struct swarm_run here = { ask->pieces.first, verified };
 		source->bytes += swarm_run_bytes(swarm, &here);
+		source->pieces += verified;
 		source->failures = 0;
 		source->has_lacked = false;
 	}

@@ -46,6 +46,7 @@ struct swarm_ask {
 	struct swarm_source *source;
 	uint64_t came_bytes, asked_us, moved_us;
 	bool is_given_up;
+	bool has_stalled;		/* and that is why */
 };
 
 /* How an ask ended. */
@@ -109,15 +110,26 @@ bool		 swarm_is_open(const struct swarm *swarm, const char *peer, uint64_t now_u
 /* Whatever was held against it is forgotten, unless it lied (a peer came back). */
 void		 swarm_forgive(struct swarm *swarm, const char *peer);
 
+/* Why a source is not asked now. */
+enum swarm_rest {
+	SWARM_RESTS_NOT,
+	SWARM_RESTS_SLOW,	/* others were to be done with it sooner */
+	SWARM_RESTS_STALLED,	/* nothing came for SWARM_STALL_US */
+	SWARM_RESTS_LACKED,	/* it was said to hold all, and does not */
+	SWARM_RESTS_FAILED,
+	SWARM_RESTS_LIED,
+};
+
 /* What is known of a source, for people. */
 struct swarm_view {
 	char peer[PEER_ID_SIZE];
 	bool is_whole;			/* it holds all */
 	uint64_t pieces_held;
-	uint64_t bytes;			/* verified, that came from it */
+	uint64_t bytes, pieces;		/* verified, that came from it */
 	uint64_t rate_bps;		/* bytes per second, as last measured; 0: unknown */
 	unsigned asks;			/* under way */
-	bool is_backing_off, has_lied;
+	enum swarm_rest rest;
+	uint64_t rest_us;		/* for so long still */
 };
 size_t		 swarm_source_count(const struct swarm *swarm);
 const char	*swarm_source_name(const struct swarm *swarm, size_t index);	/* its peer id; borrowed */

@@ -14,7 +14,8 @@ struct swarm_source {
 	char peer[PEER_ID_SIZE];
 	uint32_t round_trip_us;
 	uint32_t failures;		/* since it last worked */
-	uint64_t not_before_us;		/* backing off until then */
+	uint64_t not_before_us;		/* backing off until then, */
+	enum swarm_rest rest;		/* for this */
 	uint64_t tie;			/* random, decides between equals */
 	bool lied;
 	bool has_lacked;		/* since it last worked: pieces that it had told of */
@@ -28,7 +29,7 @@ struct swarm_source {
 	uint64_t owed_bytes;		/* of them, that have not come yet */
 	uint64_t moved_us;		/* when a byte came last, of any ask */
 	unsigned silences;		/* since then: times that it was given up without one */
-	uint64_t bytes;			/* verified, ever */
+	uint64_t bytes, pieces;		/* verified, ever */
 	double rate_bps;		/* bytes per second; 0: not yet known */
 	double rate_bytes, rate_us;	/* what it was measured over */
 	uint64_t since_us, since_bytes;	/* what the next measurement is made of */

@@ -83,15 +83,17 @@ is_stalled(const struct swarm *swarm, const struct swarm_ask *ask, uint64_t now_
 
 /* Its source is not asked for the same again at once. */
 static void
-leave(struct swarm_ask *ask, uint64_t now_us)
+leave(struct swarm_ask *ask, uint64_t now_us, bool has_stalled)
 {
 	struct swarm_source *source = ask->source;
 	ask->is_given_up = true;
+	ask->has_stalled = has_stalled;
 	if (source->not_before_us >= now_us + GIVEN_UP_US)
 		return;
 	/* Several that are left together are one silence. */
 	source->silences += is_silent(ask);
 	source->not_before_us = now_us + GIVEN_UP_US;
+	source->rest = has_stalled ? SWARM_RESTS_STALLED : SWARM_RESTS_SLOW;
 }
 
 const struct swarm_ask *
@@ -103,9 +105,10 @@ swarm_give_up(struct swarm *swarm, uint64_t now_us)
 		double left_us = swarm_eta_us(ask->source, 0) + (double)(now_us - ask->moved_us);
 		bool is_late = swarm->missing_count == 0 && left_us > 2 * SWARM_END_SLACK_US &&
 			       has_faster(swarm, ask, (left_us - SWARM_END_SLACK_US) / 2, now_us);
-		if (!is_late && !is_stalled(swarm, ask, now_us))
+		bool has_stalled = is_stalled(swarm, ask, now_us);
+		if (!is_late && !has_stalled)
 			continue;
-		leave(ask, now_us);
+		leave(ask, now_us, has_stalled);
 		return ask;
 	}
 	return NULL;

@@ -512,10 +512,40 @@ fetch_of(const struct fetch_info *info)
 	return tree;
 }
 
+static json_t *
+holder_of(const struct fetch_holder *holder)
+{
+	const char *transport = fetch_wires_name(holder->carried);
+	json_t *tree = json_object();
+
+	put_text(tree, "peer", holder->peer);
+	if (holder->name[0] != '\0')
+		put_text(tree, "name", holder->name);
+	put_text(tree, "state", fetch_holder_state_name(holder->state));
+	put_bool(tree, "whole", holder->is_whole);
+	put_number(tree, "pieces", holder->pieces_held);
+	put_number(tree, "asks", holder->asks);
+	put_number(tree, "rate_bps", holder->rate_bps);
+	put_number(tree, "bytes", holder->bytes);
+	put_number(tree, "verified_pieces", holder->pieces);
+	if (transport != NULL)
+		put_text(tree, "transport", transport);
+	if (holder->rest_ms != 0)
+		put_number(tree, "rest_ms", holder->rest_ms);
+	if (holder->why != NULL)
+		put_text(tree, "detail", holder->why);
+	return tree;
+}
+
 char *
 wire_fetch(const struct fetch_info *info)
 {
-	return whole(fetch_of(info));
+	json_t *tree = fetch_of(info), *holders = json_array();
+
+	for (size_t i = 0; i < info->holder_count; i++)
+		json_array_append_new(holders, holder_of(&info->holders[i]));
+	json_object_set_new(tree, "holders", holders);
+	return whole(tree);
 }
 
 char *

@@ -724,13 +724,15 @@ START_TEST(test_a_view_has_what_is_known)
 	ck_assert_str_eq(swarm_source_name(swarm, 0), peer_a);
 	swarm_view(swarm, 0, now_us, &view);
 	ck_assert_str_eq(view.peer, peer_a);
-	ck_assert(view.is_whole && !view.is_backing_off && !view.has_lied);
+	ck_assert(view.is_whole && view.rest == SWARM_RESTS_NOT && view.rest_us == 0);
 	ck_assert_uint_eq(view.pieces_held, 100);
 	ck_assert_uint_ge(view.bytes, PIECE);
+	ck_assert_uint_eq(view.pieces, (view.bytes + PIECE - 1) / PIECE);
 	ck_assert_uint_ge(view.rate_bps, MIB / 2);
 	ck_assert_uint_le(view.rate_bps, 2 * MIB);
 	swarm_view(swarm, 1, now_us, &view);
-	ck_assert(!view.is_whole && view.is_backing_off && view.has_lied);
+	ck_assert(!view.is_whole && view.rest == SWARM_RESTS_LIED);
+	ck_assert_uint_eq(view.rest_us, SWARM_LIAR_MS * 1000ull);
 	ck_assert_uint_eq(view.pieces_held, 3);
 	swarm_free(swarm);
 }

@@ -171,6 +171,39 @@ START_TEST(test_a_row_names_at_most_sixteen_holders_and_their_number)
 }
 END_TEST
 
+START_TEST(test_one_fetch_has_its_holders_and_a_list_has_none)
+{
+	struct fetch_holder holders[2] = {
+		{ .peer = PEER,
+		  .name = "a",
+		  .state = HOLDER_ASKED,
+		  .is_whole = true,
+		  .pieces_held = 7,
+		  .asks = 3,
+		  .rate_bps = 1000,
+		  .bytes = 5,
+		  .pieces = 1,
+		  .carried = { [WIRE_REST] = 5, [WIRE_GRPC] = 0.1 } },
+		{ .peer = PEER, .state = HOLDER_BARRED, .why = "it lied", .rest_ms = 9 },
+	};
+	char what[] = "x";
+	struct fetch_info info = {
+		.id = 4, .what = what, .eta_ms = UINT64_MAX, .holders = holders, .holder_count = 2
+	};
+	char *one = wire_fetch(&info), *all = wire_fetches(&info, 1);
+
+	ck_assert_ptr_nonnull(strstr(one, "\"holders\":[{\"peer\":\"" PEER "\",\"name\":\"a\","
+					  "\"state\":\"asked\",\"whole\":true,\"pieces\":7,"
+					  "\"asks\":3,\"rate_bps\":1000,\"bytes\":5,"
+					  "\"verified_pieces\":1,\"transport\":\"rest\"},"));
+	ck_assert_ptr_nonnull(strstr(one, "\"state\":\"barred\""));
+	ck_assert_ptr_nonnull(strstr(one, "\"rest_ms\":9,\"detail\":\"it lied\"}]"));
+	ck_assert_ptr_null(strstr(all, "holders"));
+	free(one);
+	free(all);
+}
+END_TEST
+
 START_TEST(test_a_fetch_is_asked_for_by_word_or_by_content)
 {
 	static const char by_word[] = "{\"what\":\"a*\",\"replace\":true,\"more\":[1]}";
@@ -375,6 +408,7 @@ main(void)
 	tcase_add_test(both, test_a_problem_comes_back_with_its_code);
 	tcase_add_test(both, test_a_problem_that_quotes_broken_utf8_is_still_json);
 	tcase_add_test(both, test_a_row_names_at_most_sixteen_holders_and_their_number);
+	tcase_add_test(both, test_one_fetch_has_its_holders_and_a_list_has_none);
 	tcase_add_test(both, test_a_fetch_is_asked_for_by_word_or_by_content);
 	tcase_add_test(both, test_a_follow_is_asked_for_by_its_pattern_alone_or_with_more);
 	tcase_add_loop_test(hostile, test_what_is_no_notice_is_refused_and_leaves_the_output_alone,
