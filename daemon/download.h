@@ -84,6 +84,9 @@ struct download_view {
 };
 /* All of them.  Gives (free()). */
 struct download_view *download_views(const struct download *download, size_t *ret_count);
+/* Counts in the metrics a batch of small files that was asked of one holder: how it ended, the files that came, each of one piece, and the
+ * bytes that came in vain. */
+void		 download_count_batch(int code, bool has_lied, uint64_t verified, uint64_t wasted_bytes);
 /* The wires (WIRE_BIT) by which this peer may be asked: those that it has and [network] transport allows. */
 unsigned	 download_wires(const struct download_means *means, const struct peer_info *peer);
 /* Adds the bytes that came by each wire lately: of one run as many as they were, the more runs ago the less. */

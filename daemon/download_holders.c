@@ -69,9 +69,11 @@ download_source_lied(struct download *download, const char *peer, const char *ho
 	char text[ERROR_TEXT_MAX];
 	snprintf(text, sizeof(text), "peer %s %s", peer, how);
 	download_note_failure(download, text);
-	if (!swarm_is_barred(download->swarm, peer, now_us))
+	if (!swarm_is_barred(download->swarm, peer, now_us)) {
+		metrics_add(METRIC_HOLDERS_BARRED, 1);
 		log_warn("peer %s %s; it is not asked again for this content for %u minutes", peer,
 		    how, SWARM_LIAR_MS / 60000);
+	}
 	swarm_source_failed(download->swarm, peer, now_us, SWARM_LIED);
 	for (struct run *run = download->runs; run != NULL; run = run->next)
 		if (strcmp(run->ask->peer, peer) == 0)
@@ -81,7 +83,7 @@ download_source_lied(struct download *download, const char *peer, const char *ho
 void
 download_distrust(struct download *download, unsigned source)
 {
-	metrics_add(METRIC_WASTED_BYTES, partial_distrust(download->partial, source));
+	metrics_add(METRIC_WASTED_BAD, partial_distrust(download->partial, source));
 }
 
 static void

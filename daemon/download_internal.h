@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * download_internal.h - what download.c (opening, durability, the whole), download_reason.c (why nothing
- * moves), download_holders.c, download_wire.c, download_layer.c, download_run.c (runs), download_view.c (what is told),
- * download_narrow.c (pieces that came wrong) and download_follow.c (what holders have) share.
+ * moves), download_holders.c, download_wire.c, download_layer.c, download_run.c (runs), download_view.c and
+ * download_count.c (what is told), download_narrow.c (pieces that came wrong) and download_follow.c (what holders have) share.
  */
 #ifndef P2PD_DOWNLOAD_INTERNAL_H
 #define P2PD_DOWNLOAD_INTERNAL_H
@@ -160,6 +160,12 @@ void	download_hurry_layer(struct download *download);
 
 /* A run ended that brought bytes; before swarm_ended(). */
 void	download_note_carried(struct download *download, const struct run *run);
+
+/* --- download_count.c --- */
+
+/* A run ended with this code: for the metrics; before swarm_ended(). */
+void	download_count_run(const struct download *download, const struct run *run, int code, uint64_t verified,
+	    uint64_t wasted_bytes);
 
 /* --- download_run.c --- */
 

@@ -79,7 +79,7 @@ give_up(struct narrowing *narrowing)
 	if (!is_over(download)) {
 		log_debug("nobody tells the leaves of piece %llu: it is fetched anew",
 			  (unsigned long long)narrowing->piece);
-		metrics_add(METRIC_WASTED_BYTES,
+		metrics_add(METRIC_WASTED_BAD,
 			    merkle_piece_length(download->content.size_bytes,
 						partial_piece_bytes(download->partial),
 						narrowing->piece));
@@ -136,7 +136,7 @@ done_narrow(void *arg)
 		  narrowing->narrowed.bad_leaves, narrowing->narrowed.leaves,
 		  (unsigned long long)narrowing->piece,
 		  (unsigned long long)narrowing->narrowed.bad_bytes);
-	metrics_add(METRIC_WASTED_BYTES, narrowing->narrowed.bad_bytes);
+	metrics_add(METRIC_WASTED_BAD, narrowing->narrowed.bad_bytes);
 	blame(narrowing);
 	end(narrowing);
 }

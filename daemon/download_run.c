@@ -16,7 +16,6 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
-#include "metrics.h"
 
 /* --- the end of a run --- */
 
@@ -58,7 +57,6 @@ judge_sink(struct download *download, const struct run *run, uint64_t suspects)
 {
 	if (run->sink_code == P2P_BAD_CONTENT) {
 		char how[ERROR_TEXT_MAX + 64];
-		metrics_add(METRIC_PIECES_BAD, 1);
 		if (has_others(download, run, suspects))
 			return SWARM_DONE;
 		snprintf(how, sizeof(how), "sent bytes that are not those of the content: %s",
@@ -104,8 +102,7 @@ done_run(void *arg, int code, const struct error *err)
 	uint64_t verified, wasted_bytes;
 	unlink_run(run);
 	partial_sink_end(run->sink, &verified, &wasted_bytes);
-	metrics_add(METRIC_PIECES_VERIFIED, verified);
-	metrics_add(METRIC_WASTED_BYTES, wasted_bytes);
+	download_count_run(download, run, code, verified, wasted_bytes);
 	download_note_carried(download, run);
 	uint64_t piece = run->ask->pieces.first + verified;
 	uint64_t suspects = verified < run->ask->pieces.count

@@ -166,6 +166,7 @@ arrived(void *arg, size_t index, struct error *err)
 		return P2P_OK;
 	if (!fetch_batch_verify(item)) {
 		batch->has_lied = true;
+		batch->wasted_bytes += item->file->content.size_bytes;
 		return error_set(err, P2P_BAD_CONTENT, "the bytes of \"%s\" are not those of its content id",
 		    item->file->name);
 	}
@@ -187,10 +188,11 @@ outcome_of(int code)
 static void
 bar_liar(struct fetches *fetches, const struct fetch_batch *batch, const struct error *err)
 {
-	metrics_add(METRIC_PIECES_BAD, 1);
-	if (!is_shunned(fetches, batch->peer))
+	if (!is_shunned(fetches, batch->peer)) {
+		metrics_add(METRIC_HOLDERS_BARRED, 1);
 		log_warn("peer %s sent wrong bytes: %s; it is not asked for many files at once for %u minutes",
 		    batch->peer, err->text, SHUN_MS / 60000);
+	}
 	shun(fetches, batch->peer, SHUN_MS);
 	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
 		for (struct active *active = fetch->actives; active; active = active->next)
@@ -251,7 +253,7 @@ done_ask(void *arg, int code, const struct error *err)
 		bytes += batch->asked[i]->file->content.size_bytes;
 		pieces++;
 	}
-	metrics_add(METRIC_PIECES_VERIFIED, pieces);
+	download_count_batch(code, batch->has_lied, pieces, batch->wasted_bytes);
 	batch->request = NULL;
 	note_carried(batch, bytes, pieces);
 	wire_choice_end(means->wires, batch->peer, &batch->wire, outcome_of(code), bytes,

@@ -162,7 +162,8 @@ struct fetch_batch {
 	char peer[PEER_ID_SIZE];	/* "": nobody */
 	struct wire_run wire;
 	struct transport_request *request;	/* under way, or NULL */
-	bool has_lied;			/* written by a hand, read after the end */
+	bool has_lied;			/* written by a hand, read after the end; */
+	uint64_t wasted_bytes;		/* so are those of a wrong content */
 	atomic_uint_least64_t came_bytes;	/* verified */
 	struct catalog_batch *entries;	/* of what was put into the share */
 };

@@ -41,12 +41,12 @@ struct swarm_ask {
 	char peer[PEER_ID_SIZE];
 	struct swarm_run pieces;
 	uint64_t bytes;			/* of all of them */
+	bool is_given_up;		/* by swarm_give_up(), */
+	bool has_stalled;		/* because nothing came of it */
 	/* The swarm's own. */
 	struct swarm_ask *next;
 	struct swarm_source *source;
 	uint64_t came_bytes, asked_us, moved_us;
-	bool is_given_up;
-	bool has_stalled;		/* and that is why */
 };
 
 /* How an ask ended. */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # check_docs.sh [SOURCE DIRECTORY] - holds the manual against the programs: every option that `p2pd --help` tells is
-# in p2pd(8) and no other, every gRPC method and status is in p2pd-grpc(7), every page is clean for mandoc, and what a page refers to by .Xr is there or not ours.
+# in p2pd(8) and no other, every gRPC method and status is in p2pd-grpc(7), every metric in p2pd-rest(7), every page is clean for mandoc, and what a page refers to by .Xr is there or not ours.
 # (The keys of p2pd.conf(5) are held by check_config.)
 set -u
 P2PD=$(realpath "${P2PD:-./p2pd}")
@@ -73,8 +73,22 @@ check_grpc() {
 		"$(sed -n 's/^\.It Sy \([a-z-]*\) Ta Dv \([A-Z_]*\)$/\1=\2/p' man/p2pd-grpc.7)"
 }
 
+# The names of the counters and gauges, and the items of the page's section; and the values of the counters' labels.
+check_metrics() {
+	local names section value
+	names=$( (sed -n 's/^METRIC([^"]*"\(p2pd_[a-z_]*\)".*/\1/p' daemon/metrics.def
+		grep -o '"p2pd_[a-z_]*"' daemon/rest_health.c | tr -d '"') | sort -u)
+	[[ $(wc -l <<<"$names") -ge 20 ]] || fail "the daemon has hardly any metrics: $names"
+	section=$(sed -n '/^\.Sh METRICS/,/^\.Sh EXAMPLES/p' man/p2pd-rest.7)
+	compare "the metrics and p2pd-rest.7" "$names" "$(grep -o 'p2pd_[a-z_]*' <<<"$section")"
+	for value in $(grep -o '=\\"[a-z]*' daemon/metrics.def | tr -d '=\\"' | sort -u); do
+		grep -qw "$value" <<<"$section" || fail "p2pd-rest.7: no metric has the label value $value"
+	done
+}
+
 check_options
 check_grpc
+check_metrics
 check_lint
 check_references
 [[ $failed == 0 ]] && echo "ok - the manual fits"

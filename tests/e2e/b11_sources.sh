@@ -11,7 +11,7 @@ grpc_new b
 peer_new a
 peer_new b "network.seed=$(url a)"
 peer_new c "network.seed=$(url a)"
-for name in piped shown slow; do
+for name in piped shown slow stall; do
 	random_file $((8 * MIB)) "$TMP/a/share/$name"
 	cp "$TMP/a/share/$name" "$TMP/b/share/$name"
 done
@@ -22,7 +22,7 @@ for i in $(seq 20); do
 done
 for peer in a b c; do peer_start $peer; done
 ok "c sees both holders" until_true 20 eval 'sees c a && sees c b'
-for name in piped shown slow; do
+for name in piped shown slow stall; do
 	ok "c knows both have $name" until_true 20 eval '[[ $(ctl c search --exact '$name' | cut -f3) == 2 ]]'
 done
 ok "c knows the trees" until_true 20 eval 'lists c tree/20 && lists c crumbs/20'
@@ -90,6 +90,24 @@ ok "it is done" until_true 20 fetch_is c "$fetch" "done"
 is "and it is told still whom it came from" \
 	"$(ctl c --json fetches "$fetch" | python3 -c 'import json, sys; print(sum(h["bytes"] for h in json.load(sys.stdin)["holders"]))')" \
 	$((8 * MIB))
+
+# --- one that sends nothing any more ---
+
+may_send a 1M
+may_send b 1M
+fetch=$(fetch_start c stall)
+ok "both send" until_true 10 eval '(($(fetch_field c "$fetch" 7) == 2))'
+ok "for a while" until_true 10 fetch_beyond c "$fetch" $MIB
+kill -STOP "${PID[b]}"
+resting() { ctl c fetches -v "$fetch" | awk -F '\t' '$1 == "b" && $2 == "resting" && $8 ~ /nothing/ { found = 1 } END { exit !found }'; }
+ok "b is left alone, and it is said why" until_true 15 resting
+may_send a 0
+ok "a sends the rest" until_true 20 fetch_is c "$fetch" "done"
+ok "and the stall is counted" test "$(metric c 'p2pd_asks_total{end="stalled"}')" -ge 1
+kill -CONT "${PID[b]}"
+ok "the file is right" cmp "$TMP/a/share/stall" "$TMP/c/share/stall"
+ok "whole holders gave every piece" eval \
+	'(($(metric c "p2pd_pieces_total{result=\"verified\",holder=\"whole\"}") == $(metric c "p2pd_pieces_total{result=\"verified\"}")))'
 
 # --- on a terminal ---
 

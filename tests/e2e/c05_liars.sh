@@ -29,6 +29,13 @@ ok "and is exact" cmp "$TMP/a/share/data.bin" "$TMP/b/share/data.bin"
 named=$(grep -o 'peer [a-z0-9]* sent bytes that are not those of the content' "$TMP/b/log" | sort -u | wc -l)
 asked=$(grep -l 'GET /v1/contents/[0-9a-f]*?.* 206' "$TMP"/liar? | wc -l)
 is "whoever lied is named" "$named" "$asked"
+barred() { # how many holders of the last fetch are barred
+	ctl b --json fetches | python3 -c 'import json, sys
+print(sum(h["state"] == "barred" and "wrong bytes" in h["text"] for h in json.load(sys.stdin)["holders"]))'
+}
+is "fetches shows them barred, and why" "$(barred)" "$asked"
+is "the metrics count them" "$(metric b p2pd_holders_barred_total)" "$asked"
+ok "and what they sent" eval '(($(metric b "p2pd_wasted_bytes_total{end=\"bad\"}") > 0 && $(metric b "p2pd_asks_total{end=\"bad\"}") >= asked))'
 served=$(cat "$TMP"/liar? | grep -c 'GET /v1/contents/[0-9a-f]*?.* 206')
 ok "and asked for no more than what was under way ($served ranges of $asked liars)" test "$served" -le $((8 * asked))
 

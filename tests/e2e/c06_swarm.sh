@@ -36,6 +36,7 @@ for peer in b c d; do
 	ok "and it is equal" cmp "$TMP/a/share/data.bin" "$TMP/$peer/share/data.bin"
 done
 took_ms=$((($(now_us) - begin) / 1000))
+ok "the metrics tell pieces of b's that came from those who fetched it too" test "$(metric b 'p2pd_pieces_total{result="verified",holder="partial"}')" -gt 0
 sent=$(($(out a) - had))
 echo "# the seed sent $((100 * sent / size)) % of the file; the last was done after $took_ms ms, its line alone takes $((size * 1000 / rate)) ms"
 # Who has all has received three copies in all; what the seed did not send, they gave to each other.

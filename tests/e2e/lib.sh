@@ -129,7 +129,14 @@ rest() { curl -sS --noproxy '*' -m $((20 * FACTOR)) --path-as-is "${@:3}" "$(url
 # The status alone, into a variable or a check.
 rest_status() { rest "$@" -o /dev/null -w '%{http_code}'; }
 log_has() { grep -q -e "$2" "$TMP/$1/log"; }
-metric() { rest "$1" /metrics | awk -v name="$2" '$1 == name { print $2 }'; }
+# metric PEER NAME: the sum of all that has this name; or NAME{LABELS}, of all that has these labels first.
+metric() {
+	rest "$1" /metrics | awk -v name="${2%\}}" 'index($1, name) == 1 && substr($1, length(name) + 1) ~ /^([{,}]|$)/ {
+		sum += $2
+		found = 1
+	}
+	END { if (found) printf "%.0f\n", sum }'
+}
 ready() { ctl "$1" status | grep -q "^index	ready$"; }
 
 # Without waiting; each start writes a new log and appends it to the old ones on the way out.
