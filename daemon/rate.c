@@ -13,9 +13,14 @@
  * tighter limit, so that timers are few; and less the longer the wait is, so that a round stays
  * short: it grows with the root of their number, to 3 s for 1,500.
  *
- * Peers have their buckets in sets of WAYS, by a hash of their key.  One that is idle holds nothing
- * worth knowing, and gives its place to a newcomer.  If all of a set are busy the newcomer shares
- * the least busy one of them, with its debt: all of the set are slower than they might be.
+ * A peer with sixty streams asks sixty times in a round, so each of them reserves a sixtieth of
+ * what the only stream of another peer does: per round, all peers get the same, and who comes new
+ * waits no longer than if each had one.  The parts become no smaller than RATE_SHARE_MIN: below a
+ * limit of 600 KB/s, sixty streams get more than their peer's share, but not by much.
+ *
+ * Peers have their buckets in sets of WAYS, by a hash of their key.  One without streams holds
+ * nothing worth knowing, or little, and gives its place to a newcomer.  If all of a set have streams
+ * the newcomer shares the least busy one of them, with its debt: both are slower than they might be.
  *
  * No limit costs one relaxed load.
  */
@@ -45,7 +50,8 @@ struct bucket {
 
 struct peer_bucket {
 	char key[RATE_PEER_SIZE];
-	struct bucket bucket;
+	struct bucket bucket; /* used if each peer has a limit */
+	unsigned streams;
 };
 
 struct rate {
@@ -54,7 +60,7 @@ struct rate {
 	pthread_mutex_t mu; /* guards what follows */
 	uint64_t all_bps, each_bps;
 	struct bucket all;
-	struct peer_bucket *peers; /* [RATE_PEERS_MAX]; NULL until a peer has a limit */
+	struct peer_bucket *peers; /* [RATE_PEERS_MAX]; NULL without a limit */
 };
 
 struct rate *
@@ -85,9 +91,10 @@ rate_set(struct rate *rate, uint64_t all_bps, uint64_t each_bps, uint64_t now_us
 	rate->each_bps = each_bps;
 	rate->all.free_ns = now_us * NS_PER_US; /* no burst: nothing was saved under this limit */
 	free(rate->peers);
-	rate->peers = each_bps > 0 ? mem_zero(RATE_PEERS_MAX, sizeof(*rate->peers)) : NULL;
+	bool is_limited = all_bps > 0 || each_bps > 0;
+	rate->peers = is_limited ? mem_zero(RATE_PEERS_MAX, sizeof(*rate->peers)) : NULL;
 	atomic_fetch_add(&rate->change, 1);
-	atomic_store(&rate->is_limited, all_bps > 0 || each_bps > 0);
+	atomic_store(&rate->is_limited, is_limited);
 	pthread_mutex_unlock(&rate->mu);
 }
 
@@ -143,9 +150,17 @@ set_of(const char *key)
 	return (size_t)((hash ^ hash >> 32) % SETS);
 }
 
+static bool
+is_less_busy(const struct peer_bucket *a, const struct peer_bucket *b)
+{
+	if ((a->streams > 0) != (b->streams > 0))
+		return a->streams == 0;
+	return a->bucket.free_ns < b->bucket.free_ns;
+}
+
 /* Holds mu.  The peer's bucket; of a newcomer one that nobody needs, or else the least busy. */
-static struct bucket *
-bucket_of(struct rate *rate, const char *peer)
+static struct peer_bucket *
+find_peer(struct rate *rate, const char *peer)
 {
 	char key[RATE_PEER_SIZE];
 
@@ -153,19 +168,34 @@ bucket_of(struct rate *rate, const char *peer)
 	struct peer_bucket *set = &rate->peers[set_of(key) * WAYS], *least = set;
 	for (size_t i = 0; i < WAYS; i++) {
 		if (strcmp(set[i].key, key) == 0)
-			return &set[i].bucket;
-		if (set[i].bucket.free_ns < least->bucket.free_ns)
+			return &set[i];
+		if (is_less_busy(&set[i], least))
 			least = &set[i];
 	}
-	strcpy(least->key, key);
-	return &least->bucket;
+	if (least->streams == 0)
+		strcpy(least->key, key);
+	return least;
+}
+
+/* Holds mu.  The bucket that the stream is counted in, from its first asking on; NULL: nobody is known. */
+static struct peer_bucket *
+enter(struct rate *rate, const char *peer, struct rate_turn *turn)
+{
+	if (turn->peer == 0 && peer != NULL) {
+		struct peer_bucket *found = find_peer(rate, peer);
+
+		found->streams++;
+		turn->peer = (unsigned)(found - rate->peers) + 1;
+	}
+	return turn->peer != 0 ? &rate->peers[turn->peer - 1] : NULL;
 }
 
 /* --- streams --- */
 
-/* Holds mu.  Bytes that are reserved at a time by one who will wait so long for them. */
+/* Holds mu.  Bytes that are reserved at a time by one who will wait so long for them, one of so many
+ * streams of its peer. */
 static size_t
-step_of(const struct rate *rate, bool has_peer, uint64_t wait_ns)
+step_of(const struct rate *rate, bool has_peer, unsigned streams, uint64_t wait_ns)
 {
 	uint64_t bps = rate->all_bps > 0 ? rate->all_bps : UINT64_MAX;
 
@@ -176,7 +206,10 @@ step_of(const struct rate *rate, bool has_peer, uint64_t wait_ns)
 		step = RATE_STEP_MAX;
 	if (wait_ns > ROUND_NS)
 		step = (uint64_t)((double)step * ROUND_NS / (double)wait_ns);
-	return step < RATE_STEP_MIN ? RATE_STEP_MIN : (size_t)step;
+	if (step < RATE_STEP_MIN)
+		step = RATE_STEP_MIN;
+	step /= streams;
+	return step < RATE_SHARE_MIN ? RATE_SHARE_MIN : (size_t)step;
 }
 
 static uint64_t
@@ -191,7 +224,7 @@ rate_step(struct rate *rate)
 	if (!rate_is_limited(rate))
 		return SIZE_MAX;
 	pthread_mutex_lock(&rate->mu);
-	size_t step = step_of(rate, true, 0);
+	size_t step = step_of(rate, true, 1, 0);
 	pthread_mutex_unlock(&rate->mu);
 	return step;
 }
@@ -201,11 +234,13 @@ static void
 reserve(struct rate *rate, const char *peer, struct rate_turn *turn, size_t least, size_t most,
 	uint64_t now_ns)
 {
+	struct peer_bucket *mine = enter(rate, peer, turn);
 	struct bucket *all = rate->all_bps > 0 ? &rate->all : NULL;
-	struct bucket *each = peer != NULL && rate->each_bps > 0 ? bucket_of(rate, peer) : NULL;
+	struct bucket *each = mine != NULL && rate->each_bps > 0 ? &mine->bucket : NULL;
 	uint64_t all_ns = all != NULL ? wait_of(all, now_ns) : 0;
 	uint64_t each_ns = each != NULL ? wait_of(each, now_ns) : 0;
-	size_t bytes = step_of(rate, peer != NULL, all_ns > each_ns ? all_ns : each_ns);
+	size_t bytes = step_of(rate, mine != NULL, mine != NULL ? mine->streams : 1,
+			       all_ns > each_ns ? all_ns : each_ns);
 
 	if (bytes > most - turn->bytes)
 		bytes = most - turn->bytes;
@@ -242,18 +277,29 @@ rate_pass(struct rate_turn *turn, size_t bytes)
 	turn->bytes -= bytes < turn->bytes ? bytes : turn->bytes;
 }
 
-void
-rate_leave(struct rate *rate, const char *peer, struct rate_turn *turn)
+/* Holds mu. */
+static void
+leave(struct rate *rate, struct rate_turn *turn)
 {
-	if (turn->bytes == 0)
+	struct peer_bucket *mine = turn->peer != 0 ? &rate->peers[turn->peer - 1] : NULL;
+
+	if (rate->all_bps > 0)
+		bucket_give_back(&rate->all, turn->bytes, rate->all_bps);
+	if (mine == NULL)
+		return;
+	if (rate->each_bps > 0)
+		bucket_give_back(&mine->bucket, turn->bytes, rate->each_bps);
+	mine->streams--;
+}
+
+void
+rate_leave(struct rate *rate, struct rate_turn *turn)
+{
+	if (turn->bytes == 0 && turn->peer == 0)
 		return;
 	pthread_mutex_lock(&rate->mu);
-	if (turn->change == atomic_load(&rate->change)) {
-		if (rate->all_bps > 0)
-			bucket_give_back(&rate->all, turn->bytes, rate->all_bps);
-		if (peer != NULL && rate->each_bps > 0)
-			bucket_give_back(bucket_of(rate, peer), turn->bytes, rate->each_bps);
-	}
+	if (turn->change == atomic_load(&rate->change))
+		leave(rate, turn);
 	pthread_mutex_unlock(&rate->mu);
-	turn->bytes = 0;
+	*turn = (struct rate_turn){ 0 };
 }

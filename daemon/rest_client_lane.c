@@ -253,7 +253,7 @@ end(struct lane *lane, struct lane_exchange *exchange)
 	if (exchange->next != NULL)
 		exchange->next->prev = exchange->prev;
 	exchange->next = exchange->prev = NULL;
-	rate_leave(exchange->rate, exchange->rate_key, &exchange->turn);
+	rate_leave(exchange->rate, &exchange->turn);
 	exchange->ops->ended(exchange);
 }
 

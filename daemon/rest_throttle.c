@@ -48,7 +48,7 @@ void
 rest_pacer_fini(struct rest_pacer *pacer)
 {
 	throttle_forget(pacer->throttle, &pacer->wait);
-	rate_leave(pacer->rate, pacer->peer, &pacer->turn);
+	rate_leave(pacer->rate, &pacer->turn);
 	rest_pause_fini(&pacer->pause);
 }
 

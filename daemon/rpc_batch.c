@@ -180,7 +180,7 @@ RPC_DONE(rpc_download_many_end)
 	if (many == NULL)
 		return;
 	throttle_forget(many->throttle, &many->turn_wait);
-	rate_leave(throttle_up(many->throttle), many->from_host, &many->turn);
+	rate_leave(throttle_up(many->throttle), &many->turn);
 	service_batch_free(many->batch);
 	free(many);
 }

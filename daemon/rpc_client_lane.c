@@ -148,7 +148,7 @@ rpc_lane_call_ended(struct rpc_lane *lane, struct rpc_exchange *exchange,
 	look_within(lane, RPC_CLIENT_CHANNEL_IDLE_MS);
 	list_remove(&lane->active, exchange);
 	lane->calls--;
-	rate_leave(exchange->rate, exchange->rate_key, &exchange->turn);
+	rate_leave(exchange->rate, &exchange->turn);
 	exchange->ops->ended(exchange);
 	begin_waiting(lane);
 }

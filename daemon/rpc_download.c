@@ -415,7 +415,7 @@ RPC_DONE(rpc_download_end)
 	if (download == NULL)
 		return;
 	throttle_forget(download->throttle, &download->turn_wait);
-	rate_leave(throttle_up(download->throttle), download->from_host, &download->turn);
+	rate_leave(throttle_up(download->throttle), &download->turn);
 	/* No wake comes after the stream is closed. */
 	if (download->stream != NULL)
 		fetch_stream_close(download->stream);

@@ -33,6 +33,7 @@ struct upload {
 	bool is_begun;
 	bool is_whole;          /* is_last came */
 	struct rpc_paced paced; /* if it is begun */
+	struct rate_turn turn;
 	struct throttle_wait turn_wait;
 	char from_host[NODE_ADDRESS_SIZE];
 };
@@ -130,18 +131,20 @@ pay(struct rpc_call *call, struct upload *upload, size_t len)
 {
 	struct throttle *throttle = service_throttle(rpc_head(call)->service);
 	struct rate *rate = throttle_down(throttle);
-	struct rate_turn turn = { 0 };
 
 	if (len == 0 || !rate_is_limited(rate))
 		return RPC_MORE;
 	if (upload->from_host[0] == '\0')
 		rpc_from_host(call, upload->from_host);
-	if (rate_ask(rate, upload->from_host, &turn, len, len, clock_us()) >= len)
+	size_t may = rate_ask(rate, upload->from_host, &upload->turn, len, len, clock_us());
+	/* What came is taken, whenever it should have come. */
+	rate_pass(&upload->turn, len);
+	if (may >= len)
 		return RPC_MORE;
 	atomic_store(&rpc_head(call)->holds_off, true);
 	upload->turn_wait.wake = wake;
 	upload->turn_wait.arg = call;
-	throttle_wait(throttle, &upload->turn_wait, rate, &turn);
+	throttle_wait(throttle, &upload->turn_wait, rate, &upload->turn);
 	return RPC_WAIT;
 }
 
@@ -205,7 +208,9 @@ RPC_DONE(rpc_upload_end)
 
 	if (upload == NULL)
 		return;
-	throttle_forget(service_throttle(rpc_head(call)->service), &upload->turn_wait);
+	struct throttle *throttle = service_throttle(rpc_head(call)->service);
+	throttle_forget(throttle, &upload->turn_wait);
+	rate_leave(throttle_down(throttle), &upload->turn);
 	if (upload->is_begun)
 		rpc_paced_remove(&upload->paced);
 	service_put_park(upload->upload);

@@ -15,7 +15,7 @@
 #define MS        1000ull
 #define MIB       (1ull << 20)
 #define BEGIN     (77 * S)
-#define ASK_BLOCK (64u << 10)
+#define ASK_BLOCK RATE_STEP_MAX
 
 struct stream {
 	const char *peer;
@@ -35,14 +35,21 @@ go(struct rate *rate, struct stream *stream, uint64_t now_us)
 	return len > 0;
 }
 
-/* All streams take what they can, in steps of 10 milliseconds. */
+/* All streams take what they can, so often. */
 static void
-run(struct rate *rate, struct stream *streams, size_t count, uint64_t from_us, uint64_t to_us)
+run_each(struct rate *rate, struct stream *streams, size_t count, uint64_t from_us, uint64_t to_us,
+	 uint64_t each_us)
 {
-	for (uint64_t now_us = from_us; now_us < to_us; now_us += 10 * MS)
+	for (uint64_t now_us = from_us; now_us < to_us; now_us += each_us)
 		for (size_t i = 0; i < count; i++)
 			while (go(rate, &streams[i], now_us))
 				continue;
+}
+
+static void
+run(struct rate *rate, struct stream *streams, size_t count, uint64_t from_us, uint64_t to_us)
+{
+	run_each(rate, streams, count, from_us, to_us, 10 * MS);
 }
 
 static uint64_t
@@ -72,7 +79,7 @@ START_TEST(test_without_a_limit_everything_passes)
 	ck_assert_uint_eq(rate_ask(rate, "a", &turn, 1, SIZE_MAX, BEGIN), SIZE_MAX);
 	ck_assert_uint_eq(rate_ask(NULL, "a", &turn, 1, 5, BEGIN), 5);
 	ck_assert_uint_eq(rate_step(NULL), SIZE_MAX);
-	rate_leave(NULL, "a", &turn);
+	rate_leave(NULL, &turn);
 	rate_free(rate);
 	rate_free(NULL);
 }
@@ -137,6 +144,94 @@ START_TEST(test_who_comes_late_waits_no_longer_than_one_round)
 	ck_assert_uint_le(late.turn.due_us, BEGIN + 12600 * MS);
 	run(rate, &late, 1, late.turn.due_us, late.turn.due_us + 1);
 	ck_assert_uint_gt(late.passed, 0);
+	rate_free(rate);
+}
+END_TEST
+
+START_TEST(test_peers_share_evenly_however_many_streams_each_has)
+{
+	static const uint64_t limits[] = { MIB, 4 * MIB, 100 * MIB };
+	static const struct {
+		const char *peer;
+		size_t streams;
+	} peers[] = { { "crowd", 60 }, { "one", 1 }, { "some", 5 } };
+
+	for (size_t i = 0; i < 3; i++) {
+		struct rate *rate = rate_new();
+		struct stream streams[66] = { 0 };
+		size_t count = 0;
+
+		for (size_t p = 0; p < 3; p++)
+			for (size_t n = 0; n < peers[p].streams; n++)
+				streams[count++].peer = peers[p].peer;
+		rate_set(rate, limits[i], 0, BEGIN);
+		run_each(rate, streams, count, BEGIN, BEGIN + 30 * S, MS);
+		double share = 10.0 * (double)limits[i];
+		assert_about(sum(streams, count), 3 * share);
+		for (size_t p = 0, at = 0; p < 3; at += peers[p++].streams) {
+			ck_assert_double_gt((double)sum(&streams[at], peers[p].streams),
+					    0.8 * share);
+			ck_assert_double_lt((double)sum(&streams[at], peers[p].streams),
+					    1.2 * share);
+		}
+		/* and the streams of one peer share its part */
+		for (size_t n = 0; n < 60; n++)
+			ck_assert_double_gt((double)streams[n].passed, 0.7 * share / 60);
+		rate_free(rate);
+	}
+}
+END_TEST
+
+START_TEST(test_a_newcomer_waits_for_each_peer_s_turn_not_for_each_stream_s)
+{
+	struct stream streams[60] = { 0 };
+	struct rate *rate = rate_new();
+	struct stream late = { .peer = "one" };
+
+	for (size_t i = 0; i < 60; i++)
+		streams[i].peer = "crowd";
+	rate_set(rate, MIB, 0, BEGIN);
+	run(rate, streams, 60, BEGIN, BEGIN + 10 * S);
+	go(rate, &late, BEGIN + 10 * S);
+	/* a step of 25 ms, and as much again for what is no smaller than the least part */
+	ck_assert_uint_le(late.turn.due_us, BEGIN + 10 * S + 50 * MS);
+	rate_free(rate);
+}
+END_TEST
+
+START_TEST(test_streams_that_ended_do_not_count_any_more)
+{
+	struct rate *rate = rate_new();
+	struct stream streams[60] = { 0 };
+
+	rate_set(rate, MIB, 0, BEGIN);
+	for (size_t i = 0; i < 60; i++)
+		streams[i].peer = "a";
+	run(rate, streams, 60, BEGIN, BEGIN + S);
+	for (size_t i = 1; i < 60; i++)
+		rate_leave(rate, &streams[i].turn);
+	rate_leave(rate, &streams[0].turn);
+	ck_assert_uint_eq(rate_ask(rate, "a", &streams[0].turn, 1, MIB, BEGIN + 3 * S), MIB / 40);
+	rate_leave(rate, &streams[0].turn);
+	rate_leave(rate, &streams[0].turn);
+	rate_free(rate);
+}
+END_TEST
+
+START_TEST(test_a_stream_that_outlives_a_limit_is_counted_once_under_the_next)
+{
+	struct rate *rate = rate_new();
+	struct stream stream = { .peer = "a" }, other = { .peer = "a" };
+
+	rate_set(rate, MIB, 0, BEGIN);
+	ck_assert(go(rate, &stream, BEGIN));
+	rate_set(rate, 0, 0, BEGIN);
+	ck_assert(go(rate, &stream, BEGIN));
+	rate_set(rate, MIB, 0, BEGIN);
+	ck_assert(go(rate, &stream, BEGIN + S));
+	ck_assert(go(rate, &stream, BEGIN + 2 * S));
+	rate_leave(rate, &stream.turn);
+	ck_assert_uint_eq(rate_ask(rate, "a", &other.turn, 1, MIB, BEGIN + 3 * S), MIB / 40);
 	rate_free(rate);
 }
 END_TEST
@@ -221,7 +316,7 @@ START_TEST(test_who_leaves_gives_back_what_he_did_not_use)
 	rate_set(rate, 1000, 1000, BEGIN);
 	ck_assert_uint_eq(rate_ask(rate, "a", &leaving, 4000, 4000, BEGIN), 4000);
 	rate_pass(&leaving, 1000);
-	rate_leave(rate, "a", &leaving);
+	rate_leave(rate, &leaving);
 	ck_assert_uint_eq(leaving.bytes, 0);
 	ck_assert_uint_eq(rate_ask(rate, "a", &next, 10, 10, BEGIN), 0);
 	ck_assert_uint_eq(next.due_us, BEGIN + S);
@@ -247,7 +342,7 @@ START_TEST(test_a_new_limit_holds_for_those_who_wait)
 	rate_set(rate, 0, 0, BEGIN + 11 * S);
 	ck_assert_uint_eq(rate_ask(rate, "a", &stream.turn, 1, ASK_BLOCK, BEGIN + 11 * S),
 			  ASK_BLOCK);
-	rate_leave(rate, "a", &stream.turn);
+	rate_leave(rate, &stream.turn);
 	rate_free(rate);
 }
 END_TEST
@@ -259,7 +354,7 @@ hurry(void *arg)
 	struct stream stream = { .peer = "a" };
 
 	run(rate, &stream, 1, BEGIN, BEGIN + 2 * S);
-	rate_leave(rate, "a", &stream.turn);
+	rate_leave(rate, &stream.turn);
 	return (void *)(uintptr_t)stream.passed;
 }
 
@@ -296,6 +391,10 @@ main(void)
 	tcase_add_test(tcase, test_what_was_not_used_makes_a_burst_of_a_tenth_of_a_second);
 	tcase_add_test(tcase, test_streams_share_evenly_however_many_there_are);
 	tcase_add_test(tcase, test_who_comes_late_waits_no_longer_than_one_round);
+	tcase_add_test(tcase, test_peers_share_evenly_however_many_streams_each_has);
+	tcase_add_test(tcase, test_a_newcomer_waits_for_each_peer_s_turn_not_for_each_stream_s);
+	tcase_add_test(tcase, test_streams_that_ended_do_not_count_any_more);
+	tcase_add_test(tcase, test_a_stream_that_outlives_a_limit_is_counted_once_under_the_next);
 	tcase_add_test(tcase, test_each_peer_has_its_own_limit);
 	tcase_add_test(tcase, test_the_tighter_of_both_limits_counts);
 	tcase_add_test(tcase, test_more_peers_than_buckets_are_never_faster_than_their_sum);
