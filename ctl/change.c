@@ -223,21 +223,24 @@ change_put(struct ctl *ctl)
 	return tally_end(&tally, "files");
 }
 
-/* --- rm, cancel, unfollow --- */
+/* --- rm, cancel, prioritize, unfollow --- */
 
-/* One request an argument. */
+/* One request an argument, each with `more` behind it unless that is NULL. */
 static int
-each_argument(struct ctl *ctl, const char *word, const char *list, const char *done)
+each_argument(struct ctl *ctl, const char *word, const char *list, const char *done,
+	      const char *more)
 {
 	struct tally tally = { .ctl = ctl };
 
-	for (int i = 0; i < ctl->arg_count; i++) {
+	for (int i = 0; i < ctl->arg_count - (more != NULL); i++) {
 		struct request request;
 		struct reply reply;
 		bool is_ok;
 
 		request_init(&request, ctl->command);
 		request_word(&request, ctl->args[i]);
+		if (more != NULL)
+			request_word(&request, more);
 		if (tally_ask(&tally, &request, NULL, 0, ctl->args[i], &reply, &is_ok) != CONN_OK)
 			break;
 		if (!is_ok)
@@ -254,19 +257,25 @@ each_argument(struct ctl *ctl, const char *word, const char *list, const char *d
 int
 change_rm(struct ctl *ctl)
 {
-	return each_argument(ctl, "file", "files", "removed");
+	return each_argument(ctl, "file", "files", "removed", NULL);
+}
+
+int
+change_prioritize(struct ctl *ctl)
+{
+	return each_argument(ctl, "fetch", "fetches", "changed", ctl->args[ctl->arg_count - 1]);
 }
 
 int
 change_cancel(struct ctl *ctl)
 {
-	return each_argument(ctl, "fetch", "fetches", "cancelled");
+	return each_argument(ctl, "fetch", "fetches", "cancelled", NULL);
 }
 
 int
 change_unfollow(struct ctl *ctl)
 {
-	return each_argument(ctl, "follow", "follows", "no longer follows");
+	return each_argument(ctl, "follow", "follows", "no longer follows", NULL);
 }
 
 /* --- limit --- */

@@ -63,6 +63,7 @@ int		 show_help(struct ctl *ctl);
 int		 change_put(struct ctl *ctl);
 int		 change_rm(struct ctl *ctl);
 int		 change_cancel(struct ctl *ctl);
+int		 change_prioritize(struct ctl *ctl);
 int		 change_unfollow(struct ctl *ctl);
 int		 change_limit(struct ctl *ctl);
 int		 change_reload(struct ctl *ctl);

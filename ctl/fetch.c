@@ -132,6 +132,8 @@ start(struct fetching *fetching, const char *what)
 	request_word(&request, what);
 	if (ctl_has(ctl, OPT_REPLACE))
 		request_pair(&request, "replace", "yes");
+	if (ctl_has(ctl, OPT_PRIORITY))
+		request_pair(&request, "priority", ctl->values[OPT_PRIORITY]);
 	if (ctl_has(ctl, OPT_ID) && !add_content(fetching, &request, what))
 		return false;
 	if (conn_ask(ctl->conn, &request, NULL, 0, &reply) != CONN_OK) {

@@ -28,7 +28,8 @@ static const char *const numbers[] = {
 	"sources", "started_wall_ms", "total_bytes", "total_files", "unshareable", "uptime_ms",
 	"verified_pieces",
 };
-static const char *const truths[] = { "local", "new", "ready", "replace", "scanning", "whole" };
+static const char *const truths[] = { "front",   "local",    "new",  "ready",
+				      "replace", "scanning", "whole" };
 
 /* Kinds of records that may repeat, and what an array of them is called. */
 static const struct {

@@ -180,6 +180,8 @@ ask_fetch(struct lander *lander, struct landing *item, const int fds[2], struct 
 	request_init(&request, "fetch");
 	request_word(&request, item->what);
 	request_pair(&request, "to", "fd");
+	if (ctl_has(lander->ctl, OPT_PRIORITY))
+		request_pair(&request, "priority", lander->ctl->values[OPT_PRIORITY]);
 	if (item->root != NULL) {
 		request_pair(&request, "root", item->root);
 		request_pair(&request, "size", item->size);

@@ -62,6 +62,8 @@ static const struct {
 	{ "fetch", "NAME|ID|DIRECTORY|GLOB...", 1, -1, fetch_files,
 	  "fetch into the share, or with -o to elsewhere" },
 	{ "fetches", "[NUMBER]", 0, 1, show_fetches, NULL },
+	{ "prioritize", "NUMBER... PRIORITY", 2, -1, change_prioritize,
+	  "make fetches low, normal or high, or put them in front" },
 	{ "cancel", "NUMBER...", 1, -1, change_cancel, "end fetches and drop what they had" },
 	{ "follow", "PATTERN", 1, 1, follows_add, NULL },
 	{ "unfollow", "NUMBER|PATTERN...", 1, -1, change_unfollow, "follow that no longer" },
@@ -290,6 +292,8 @@ complete(char **words, int count)
 	}
 	if (wants == OPT_SOCKET || wants == OPT_OUTPUT)
 		puts("FILES");
+	if (wants == OPT_PRIORITY)
+		puts("low\nnormal\nhigh");
 	if (wants >= 0)
 		return EXIT_DONE;
 	if (command == NULL || strcmp(command, "help") == 0)
@@ -300,6 +304,8 @@ complete(char **words, int count)
 		puts("FILES");
 	if (command != NULL && strcmp(command, "limit") == 0)
 		complete_limits();
+	if (command != NULL && strcmp(command, "prioritize") == 0)
+		puts("low\nnormal\nhigh\nfront");
 	return EXIT_DONE;
 }
 

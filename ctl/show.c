@@ -415,6 +415,10 @@ add_fetch(struct table *table, const struct record *fetch)
 	table_text(table, record_text(fetch, "what"));
 	table_sentence(table, record_text(fetch, "text"));
 	table_text(table, record_text(fetch, "transport"));
+	snprintf(text, sizeof(text), "%s%s",
+		 record_text(fetch, "priority") != NULL ? record_text(fetch, "priority") : "-",
+		 is_yes(fetch, "front") ? " front" : "");
+	table_text(table, text);
 }
 
 /* All fetches, however many replies they fill. */
@@ -498,9 +502,9 @@ print_sources(const struct ctl *ctl, const struct reply *reply)
 static void
 print_fetches(const struct ctl *ctl, const struct reply *reply)
 {
-	static const char *const heads[] = { ">FETCH", "STATE",    ">DONE",  ">SIZE",  ">RATE",
-					     ">ETA",   ">SOURCES", ">READY", ">FILES", "TO",
-					     "WHAT",   "WHY",      "BY" };
+	static const char *const heads[] = { ">FETCH", "STATE",    ">DONE",  ">SIZE",   ">RATE",
+					     ">ETA",   ">SOURCES", ">READY", ">FILES",  "TO",
+					     "WHAT",   "WHY",      "BY",     "PRIORITY" };
 	struct table table;
 
 	table_init(&table, ctl->is_terminal, heads, COUNT(heads));

@@ -163,8 +163,13 @@ struct catalog_fetch_item {
 	int64_t mtime_ns;
 	uint32_t mode;
 };
+/* Which fetch comes first; the higher numbers do. */
+struct catalog_rank {
+	int32_t priority;
+	int64_t front;			/* among those of a priority */
+};
 typedef void	(*catalog_fetch_fn)(void *arg, uint64_t fetch, const char *what, bool replace,
-		     const struct catalog_fetch_item *item);	/* once an item, by fetch and position */
+		     const struct catalog_rank *rank, const struct catalog_fetch_item *item);	/* once an item, by fetch and position */
 int		 catalog_fetches(struct catalog *catalog, catalog_fetch_fn fn, void *arg);
 
 /* --- writing --- */
@@ -191,6 +196,8 @@ void		 catalog_batch_peer(struct catalog_batch *batch, const struct catalog_peer
 void		 catalog_batch_forget(struct catalog_batch *batch, const char *peer);
 void		 catalog_batch_fetch(struct catalog_batch *batch, uint64_t fetch, const char *what, bool replace,
 		     const struct catalog_fetch_item *items, size_t count);
+/* Of one that was put in before; at first both are 0. */
+void		 catalog_batch_fetch_rank(struct catalog_batch *batch, uint64_t fetch, const struct catalog_rank *rank);
 void		 catalog_batch_fetch_item_done(struct catalog_batch *batch, uint64_t fetch, const char *name);
 void		 catalog_batch_fetch_done(struct catalog_batch *batch, uint64_t fetch);
 

@@ -450,6 +450,9 @@ apply_op(struct apply *apply, const struct op *op)
 		return apply_fetch(apply, op);
 	case OP_ITEM_DONE:
 		return db_run(apply->db, SQL_ITEM_DROP, db_int(op->fetch.id), db_text(op->name));
+	case OP_FETCH_RANK:
+		return db_run(apply->db, SQL_FETCH_RANK, db_int(op->fetch.id),
+			      db_int(op->fetch.rank.priority), db_int(op->fetch.rank.front));
 	case OP_FETCH_DONE:
 		return apply_fetch_done(apply, op);
 	case OP_FOLLOW:

@@ -52,6 +52,7 @@ op_fini(struct op *op)
 	case OP_FOLLOWED:
 	case OP_REMOVE:
 	case OP_ITEM_DONE:
+	case OP_FETCH_RANK:
 	case OP_FETCH_DONE:
 	case OP_BOX:
 		break;
@@ -144,6 +145,15 @@ catalog_batch_fetch(struct catalog_batch *batch, uint64_t fetch, const char *wha
 		op->fetch.items[i] = items[i];
 		op->fetch.items[i].name = mem_string(items[i].name);
 	}
+}
+
+void
+catalog_batch_fetch_rank(struct catalog_batch *batch, uint64_t fetch,
+			 const struct catalog_rank *rank)
+{
+	struct op *op = batch_add(batch, OP_FETCH_RANK, 1);
+	op->fetch.id = fetch;
+	op->fetch.rank = *rank;
 }
 
 void

@@ -131,6 +131,7 @@ enum op_kind {
 	OP_PEER,
 	OP_FORGET,
 	OP_FETCH,
+	OP_FETCH_RANK,
 	OP_ITEM_DONE,
 	OP_FETCH_DONE,
 	OP_FOLLOW,
@@ -164,7 +165,8 @@ struct op {
 			bool replace;
 			struct catalog_fetch_item *items; /* owns their names */
 			size_t count;
-		} fetch; /* FETCH; the id alone: ITEM_DONE, FETCH_DONE */
+			struct catalog_rank rank;
+		} fetch; /* FETCH; the id and the rank: FETCH_RANK; the id alone: ITEM_DONE, FETCH_DONE */
 		struct {
 			char *place;
 			bool replace;

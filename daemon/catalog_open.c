@@ -9,7 +9,8 @@
  * The whole file can be rebuilt from the share and from the other peers; so one that cannot be
  * trusted is never repaired but set aside under another name, and a new one begun.  Not to be
  * trusted is a file
- *  - that SQLite, its application id, its version, its owner or its tables say is not ours;
+ *  - that SQLite, its application id, its version, its owner or its tables say is not ours (one of an
+ * earlier version is brought up to date instead);
  *  - that was not closed and has lost its write-ahead log, or the log its header: what was
  * committed may be gone;
  *  - that fails a check of its structure: all of it when it is small or was not closed, only the

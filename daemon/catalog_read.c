@@ -300,9 +300,13 @@ catalog_fetches(struct catalog *catalog, catalog_fetch_fn fn, void *arg)
 			.mtime_ns = (int64_t)db_col_int(db, SQL_ITEM_LIST, 6),
 			.mode = (uint32_t)db_col_int(db, SQL_ITEM_LIST, 7),
 		};
+		struct catalog_rank rank = {
+			.priority = (int32_t)db_col_int(db, SQL_ITEM_LIST, 8),
+			.front = (int64_t)db_col_int(db, SQL_ITEM_LIST, 9),
+		};
 		db_col_digest(db, SQL_ITEM_LIST, 5, &item.content.root);
 		fn(arg, db_col_int(db, SQL_ITEM_LIST, 0), db_col_text(db, SQL_ITEM_LIST, 1),
-		   db_col_int(db, SQL_ITEM_LIST, 2) != 0, &item);
+		   db_col_int(db, SQL_ITEM_LIST, 2) != 0, &rank, &item);
 	}
 	reader_give(catalog, db);
 	return more;

@@ -53,7 +53,8 @@ static const char schema[] =
     "CREATE INDEX local_root ON local(root, size);"
     "CREATE TABLE layer(id INTEGER PRIMARY KEY, root BLOB NOT NULL, size INTEGER NOT NULL,"
     " nodes BLOB NOT NULL, UNIQUE(root, size));"
-    "CREATE TABLE fetch(id INTEGER PRIMARY KEY, what TEXT NOT NULL, replace_it INTEGER NOT NULL);"
+    "CREATE TABLE fetch(id INTEGER PRIMARY KEY, what TEXT NOT NULL, replace_it INTEGER NOT NULL,"
+    " priority INTEGER NOT NULL DEFAULT 0, front INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE fetch_item(fetch INTEGER NOT NULL, position INTEGER NOT NULL,"
     " name TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, mtime_ns INTEGER NOT NULL,"
     " mode INTEGER NOT NULL, PRIMARY KEY(fetch, position)) WITHOUT ROWID;"
@@ -68,6 +69,9 @@ static const char *const steps[] = {
 	"INSERT INTO entry SELECT n.id, o.peer, o.size, o.root, o.mtime_ns, o.mode, o.seq"
 	" FROM name n CROSS JOIN old_entry o ON o.name=n.name ORDER BY n.id, o.peer;"
 	"DROP TABLE old_entry;" ENTRY_INDEXES,
+	/* 2: all fetches had one rank. */
+	"ALTER TABLE fetch ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE fetch ADD COLUMN front INTEGER NOT NULL DEFAULT 0;",
 };
 
 #define SCHEMA_VERSION ((int)(sizeof(steps) / sizeof(steps[0])) + 1)

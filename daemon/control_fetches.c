@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * control_fetches.c - the control commands about fetches: fetch (on the pool), fetches, cancel.
+ * control_fetches.c - the control commands about fetches: fetch (on the pool), fetches, prioritize,
+ * cancel.
  *
  * A fetch with to=fd gets two descriptors that the user opened; command->fetch then tells the
  * connection that it is to be ended with it.
@@ -88,6 +89,17 @@ put_started(struct command *command, const struct service_fetch_started *started
 	reply_end(out);
 }
 
+static bool
+take_priority(struct command *command, enum fetch_priority *ret)
+{
+	const char *text = line_value(&command->line, "priority");
+
+	if (text == NULL || fetch_priority_parse(text, ret))
+		return true;
+	reply_errorf(command, P2P_BAD_REQUEST, "priority= wants low, normal or high");
+	return false;
+}
+
 void
 cmd_fetch(struct command *command)
 {
@@ -101,6 +113,7 @@ cmd_fetch(struct command *command)
 	struct error err;
 
 	if (!command_take_flag(command, "replace", &fetch.replace) ||
+	    !take_priority(command, &fetch.priority) ||
 	    !take_content(command, &content, &fetch.content) || !take_target(command, &fetch))
 		return;
 	bool is_foreign = fetch.data_fd >= 0;
@@ -140,6 +153,8 @@ put_fetch(struct buf *out, const struct fetch_info *info)
 	reply_text(out, "state", fetch_state_name(info->state));
 	reply_text(out, "what", info->what);
 	reply_text(out, "to", info->is_foreign ? "fd" : "share");
+	reply_text(out, "priority", fetch_priority_name(info->priority));
+	reply_text(out, "front", info->is_front ? "yes" : "no");
 	put_fetch_progress(out, info);
 	reply_signed(out, "started_wall_ms", info->started_wall_ms);
 	if (info->ended_wall_ms != 0)
@@ -225,6 +240,24 @@ cmd_fetches(struct command *command)
 	reply_number(&command->reply, "count", told);
 	if (next != 0)
 		reply_number(&command->reply, "after", next);
+	reply_end(&command->reply);
+}
+
+void
+cmd_prioritize(struct command *command)
+{
+	struct error err;
+	uint64_t id;
+
+	if (!take_fetch(command, &id))
+		return;
+	if (service_prioritize(command->service, SERVICE_OWNER, id, command->line.words[2],
+			       &err) != P2P_OK) {
+		reply_error(command, &err);
+		return;
+	}
+	reply_final(command, 200);
+	reply_number(&command->reply, "fetch", id);
 	reply_end(&command->reply);
 }
 

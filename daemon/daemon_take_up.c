@@ -46,7 +46,7 @@ resume_collected(struct resuming *resuming)
 
 static void
 remember_fetch(void *arg, uint64_t id, const char *what, bool replace,
-    const struct catalog_fetch_item *item)
+    const struct catalog_rank *rank, const struct catalog_fetch_item *item)
 {
 	struct resuming *resuming = arg;
 	struct fetch_request *request = &resuming->request;
@@ -56,6 +56,8 @@ remember_fetch(void *arg, uint64_t id, const char *what, bool replace,
 	if (request->count == 0) {
 		resuming->what = mem_string(what);
 		request->replace = replace;
+		request->priority = fetch_priority_of(rank->priority);
+		request->front = rank->front > 0 ? (uint64_t)rank->front : 0;
 	}
 	if (request->count == resuming->room) {
 		resuming->room = resuming->room ? 2 * resuming->room : 8;

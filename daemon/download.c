@@ -348,6 +348,7 @@ download_new(struct download_means *means, const struct content_id *content,
 	struct download *download = mem_zero(1, sizeof(*download));
 	download->means = means;
 	means->download_count++;
+	download_set_weight(download, DOWNLOAD_WEIGHT);
 	download->content = *content;
 	download->reserve_bytes = reserve_bytes;
 	download->target = target;
@@ -359,6 +360,14 @@ download_new(struct download_means *means, const struct content_id *content,
 	download->follow_timer = loop_timer_new(means->loop, download_follow_due, download);
 	open_partial(download);
 	return download;
+}
+
+void
+download_set_weight(struct download *download, unsigned weight)
+{
+	assert(weight > 0);
+	download->means->weights += weight - download->weight;
+	download->weight = weight;
 }
 
 /* `ended` must not come from within a call of the owner: the last step is taken by a message. */
@@ -396,6 +405,7 @@ download_free(struct download *download, struct holding **ret_holding)
 	if (ret_holding != NULL)
 		*ret_holding = download->holding;
 	download->means->download_count--;
+	download->means->weights -= download->weight;
 	loop_timer_free(download->retry);
 	loop_timer_free(download->tick);
 	loop_timer_free(download->follow_timer);

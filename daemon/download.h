@@ -15,7 +15,8 @@
 
 #define DOWNLOAD_DEPTH		4		/* runs under way for each connection to a holder, at most */
 #define DOWNLOAD_RUNS_MAX	64		/* runs under way of one content, in all */
-#define DOWNLOAD_PEER_RUNS	20		/* runs under way at one holder for all contents, about: it has few connections for each of us */
+#define DOWNLOAD_PEER_RUNS	20		/* runs under way at one holder for all contents, about: it has few connections for each of us; shared by weight */
+#define DOWNLOAD_WEIGHT		4		/* at first */
 #define DOWNLOAD_FOLLOW_BYTES	(1u << 20)	/* of a content this large holders are asked which pieces they have, and ours are told */
 #define DOWNLOAD_FOLLOW_MS	20		/* between an answer to that and the next question, at least; grows with the holders */
 #define DOWNLOAD_DRY_MS		1000		/* without anything to ask for, and nothing under way: it waits */
@@ -34,7 +35,7 @@ struct download_means {
 	struct holdings *holdings;
 	struct wire_choice *wires;
 	struct throttle *throttle;	/* may be NULL */
-	unsigned download_count;	/* that there are; kept by download.c */
+	unsigned download_count, weights;	/* that there are, and the sum of their weights; kept by download.c */
 };
 
 struct download;
@@ -65,6 +66,8 @@ struct download_target {
 struct download	*download_new(struct download_means *means, const struct content_id *content,
 		     uint64_t reserve_bytes, const struct download_target *target,
 		     const struct download_events *events, void *arg);
+/* How much it asks a holder for at once, beside the others: twice the weight, about twice as much.  1 or more. */
+void		 download_set_weight(struct download *download, unsigned weight);
 /* Ends it as soon as nothing is under way; `ended` is called then (later, never within this call). */
 void		 download_stop(struct download *download);
 /* After `ended`.  Gives the partial, NULL if it never was opened, and by which its pieces are served (NULL: they are not); that one goes on until

@@ -67,7 +67,7 @@ struct download {
 	uint64_t layer_asked_us;	/* and since when */
 	double carried[WIRE_COUNT];	/* bytes of ended runs, fading; */
 	double source_carried[SWARM_SOURCES_MAX][WIRE_COUNT];	/* the same of each source of the swarm */
-	unsigned run_count;
+	unsigned run_count, weight;
 	unsigned busy;			/* jobs and requests under way */
 	bool is_opening, is_asking_layer, is_asking_holders, is_syncing;
 	bool is_broken;			/* the partial is to be opened anew */

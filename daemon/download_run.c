@@ -177,10 +177,23 @@ static unsigned
 asks_max(const struct download *download)
 {
 	unsigned most = download->means->config->network_connections * DOWNLOAD_DEPTH;
-	unsigned share = DOWNLOAD_PEER_RUNS / download->means->download_count;
+	unsigned share = DOWNLOAD_PEER_RUNS * download->weight / download->means->weights;
 	if (share == 0)
 		share = 1;
 	return most < share ? most : share;
+}
+
+/* The same, at least: beside lighter ones as many as it is heavier, for they wait in one line.  Alone, or beside its equals, as few
+ * as keep the holder busy. */
+static unsigned
+asks_least(const struct download *download)
+{
+	const struct download_means *means = download->means;
+	unsigned others = means->weights - download->weight;
+	if (others == 0)
+		return 1;
+	unsigned ratio = download->weight * (means->download_count - 1) / others;
+	return ratio > 1 ? ratio : 1;
 }
 
 /* What came since the last look. */
@@ -205,6 +218,7 @@ download_start_runs(struct download *download)
 	const struct swarm_ask *ask = NULL;
 	uint64_t now_us = clock_us();
 	swarm_limit(download->swarm, asks_max(download));
+	swarm_press(download->swarm, asks_least(download));
 	swarm_patient(download->swarm, download_is_limited(download->means));
 	note_bytes(download, now_us);
 	while (download->run_count < DOWNLOAD_RUNS_MAX &&

@@ -141,6 +141,10 @@ add_fetch(struct fetches *fetches, uint64_t id, struct fetch_request *request)
 	fetch->id = id;
 	fetch->what = mem_string(request->what);
 	fetch->replace = request->replace;
+	fetch->priority = request->priority;
+	fetch->front = request->front;
+	if (fetches->front_count < fetch->front)
+		fetches->front_count = fetch->front;
 	fetch->is_foreign = request->data_fd >= 0;
 	fetch->data_fd = request->data_fd;
 	fetch->have_fd = request->have_fd;
@@ -173,6 +177,8 @@ remember_in_catalog(struct fetch *fetch, struct catalog_batch *also)
 			fetch->items[i].content, fetch->items[i].mtime_ns, fetch->items[i].mode };
 	struct catalog_batch *batch = also != NULL ? also : catalog_batch_new();
 	catalog_batch_fetch(batch, fetch->id, fetch->what, fetch->replace, items, fetch->count);
+	if (fetch->priority != FETCH_NORMAL)
+		catalog_batch_fetch_rank(batch, fetch->id, &(struct catalog_rank){ fetch->priority, 0 });
 	/* A catalog that cannot be written costs the memory of this fetch over a restart, not the fetch. */
 	catalog_submit(fetch->fetches->means.catalog, batch, NULL, NULL);
 	free(items);
@@ -217,6 +223,8 @@ fetch_start(struct fetches *fetches, struct fetch_request *request, uint64_t *re
 		if (request->also != NULL)
 			catalog_submit(fetches->means.catalog, request->also, NULL, NULL);
 		request->also = NULL;
+		if (request->priority > same->priority)
+			(void)fetch_prioritize(fetches, same->id, request->priority);
 		drop_request(request);
 		*ret_id = same->id;
 		return P2P_OK;
@@ -311,7 +319,7 @@ fetches_new(struct loop *loop, struct pool *pool, struct store *store, struct ca
 {
 	struct fetches *fetches = mem_zero(1, sizeof(*fetches));
 	fetches->means = (struct download_means){ loop, pool, store, catalog, peers, transport,
-		config_ref(config), holdings, wire_choice_new(), throttle, 0 };
+		config_ref(config), holdings, wire_choice_new(), throttle, 0, 0 };
 	fetches->indexer = indexer;
 	fetches->events = events;
 	fetches->next_id = 1;

@@ -29,6 +29,16 @@
 enum fetch_state { FETCH_QUEUED, FETCH_MOVING, FETCH_WAITING, FETCH_DONE, FETCH_FAILED, FETCH_CANCELLED };
 const char	*fetch_state_name(enum fetch_state state);	/* "queued", "moving", "waiting", "done", "failed", "cancelled" */
 
+/*
+ * A file of a fetch of a higher priority is begun before one of a lower, and what is under way of it asks each holder for more at once.  Of one
+ * priority fetches take turns, but for those that were put in front.
+ */
+enum fetch_priority { FETCH_LOW = -1, FETCH_NORMAL = 0, FETCH_HIGH = 1 };
+const char	*fetch_priority_name(enum fetch_priority priority);	/* "low", "normal", "high" */
+bool		 fetch_priority_parse(const char *name, enum fetch_priority *ret);
+/* A number that was stored once; the nearest if there is none of it. */
+enum fetch_priority fetch_priority_of(int32_t number);
+
 /* One file that is wanted. */
 struct fetch_item {
 	char *name;			/* in the share, or for people */
@@ -42,6 +52,8 @@ struct fetch_request {
 	struct fetch_item *items;	/* takes the array and the names (malloc) */
 	size_t count;			/* 1 to FETCH_ITEMS_MAX */
 	bool replace;			/* files of these names may be replaced */
+	enum fetch_priority priority;
+	uint64_t front;			/* of one that is taken up: where it stood; else 0 */
 	int data_fd, have_fd;		/* a foreign target of one item; takes both; -1: the share */
 	struct catalog_batch *also;	/* what is written in the transaction that enters it; takes; or NULL */
 };
@@ -77,6 +89,8 @@ struct fetch_info {
 	uint64_t id;
 	char *what;			/* owned by the copy: fetch_info_fini() */
 	enum fetch_state state;
+	enum fetch_priority priority;
+	bool is_front;			/* it goes before the others of its priority */
 	bool is_foreign;
 	uint64_t total_bytes, done_bytes;	/* verified */
 	uint32_t total_files, done_files, failed_files;
@@ -110,6 +124,10 @@ void		 fetches_free(struct fetches *fetches);
 int		 fetch_start(struct fetches *fetches, struct fetch_request *request, uint64_t *ret_id, struct error *err);
 /* Ends it; verified pieces in the share are dropped.  P2P_NOT_FOUND.  One that has ended is only taken from the list. */
 int		 fetch_cancel(struct fetches *fetches, uint64_t id);
+/* From now on it has this priority and takes turns; or, to the front, the priority that it had and goes before all others of that, also those
+ * that were put in front before.  P2P_NOT_FOUND; P2P_CONFLICT: it has ended. */
+int		 fetch_prioritize(struct fetches *fetches, uint64_t id, enum fetch_priority priority);
+int		 fetch_to_front(struct fetches *fetches, uint64_t id);
 /* A copy of one, or of all in order of their number (gives; fini each, free the array). */
 int		 fetch_get(const struct fetches *fetches, uint64_t id, struct fetch_info *ret);
 struct fetch_info *fetches_list(const struct fetches *fetches, size_t *ret_count);

@@ -48,6 +48,10 @@ struct fetch {
 	uint64_t id;
 	char *what;
 	bool replace;
+	enum fetch_priority priority;
+	uint64_t front;			/* of its priority the highest goes first; 0: it takes turns */
+	uint64_t begun_order;		/* when a file of it was begun last */
+	bool is_passed;			/* it has nothing to begin, as was just found out */
 	bool is_foreign;
 	int data_fd, have_fd;		/* of a foreign one, -1 else */
 	size_t count;
@@ -87,7 +91,7 @@ struct fetches {
 	struct indexer *indexer;
 	struct events *events;
 	struct fetch *first;
-	uint64_t next_id, ended_count;
+	uint64_t next_id, ended_count, begun_count, front_count;
 	unsigned moving_count;		/* actives that are not waiting */
 	unsigned active_count;		/* actives, of all fetches */
 	unsigned batch_count;		/* batches among them */
@@ -212,6 +216,13 @@ void	fetches_on_retry(void *fetches);	/* the timer's function */
 void	fetch_forget_item(struct fetch *fetch, size_t index);
 /* Files of it that are wanted. */
 uint32_t fetch_total_files(const struct fetch *fetch);
+
+/* --- fetch_turn.c --- */
+
+/* The fetch that may begin a file now; NULL: none.  One that is passed is not looked at. */
+struct fetch *fetch_next_turn(struct fetches *fetches);
+/* The weight of its downloads beside those of others. */
+unsigned fetch_weight(const struct fetch *fetch);
 
 /* --- fetch_tell.c --- */
 

@@ -344,6 +344,7 @@ start_download(struct active *active)
 	    active->fetch->is_foreign ? UINT64_MAX : means->config->share_reserve_bytes;
 	active->download = download_new(means, &item_of(active)->content, reserve_bytes,
 	    active->fetch->is_foreign ? &foreign : &share, &events, active);
+	download_set_weight(active->download, fetch_weight(active->fetch));
 }
 
 /* --- is it here already? can it be had? --- */

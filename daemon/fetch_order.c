@@ -4,8 +4,8 @@
  *
  * A fetch is queued, moves while at least one of its files does, waits when all that were begun wait, and ends when
  * every file is done or failed, or when it is cancelled.  fetches_schedule() starts files: at most [fetch] parallel move at
- * once in all, taken from the fetches in turn, and a fetch has no more than that begun.  A file that waits keeps its place but
- * does not count as moving, so that it holds up no other fetch's.
+ * once in all, taken from the fetches as fetch_turn.c says, and a fetch has no more than that begun.  A file that waits keeps
+ * its place but does not count as moving, so that it holds up no other fetch's.
  *
  * Small files go many to a batch (fetch_batch.c), which counts as one.  What a batch does not bring is looked at once more
  * before the rest, and after FETCH_BATCH_TRIES brought alone.
@@ -381,14 +381,12 @@ start_batch(struct fetch *fetch)
 		fetch_batch_start(fetch, pick.indices, pick.count);
 }
 
+/* False: nothing that is queued can be begun now. */
 static bool
 start_next(struct fetch *fetch)
 {
-	unsigned parallel = fetch->fetches->means.config->fetch_parallel;
 	size_t index;
-	if (fetch_is_ended(fetch) || fetch->is_cancelled || fetch->is_resting ||
-	    fetch->queued_count == 0 || fetch->active_count >= parallel ||
-	    !find_next(fetch, &index))
+	if (!find_next(fetch, &index))
 		return false;
 	if (!is_batchable(fetch, index))
 		start_alone(fetch, index);
@@ -399,19 +397,18 @@ start_next(struct fetch *fetch)
 	return true;
 }
 
-/* One file or batch of each fetch in turn, so that a tree of thousands does not hold up a single file. */
+/* fetch_turn.c says whose turn it is; who can begin nothing now is passed, and keeps its place in the line. */
 void
 fetches_schedule(struct fetches *fetches)
 {
+	struct fetch *fetch;
 	if (!fetches->is_started || fetches->is_stopping)
 		return;
-	bool is_started;
-	do {
-		is_started = false;
-		for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next) {
-			if (fetches->moving_count >= fetches->means.config->fetch_parallel)
-				return;
-			is_started |= start_next(fetch);
-		}
-	} while (is_started);
+	for (fetch = fetches->first; fetch != NULL; fetch = fetch->next)
+		fetch->is_passed = false;
+	while ((fetch = fetch_next_turn(fetches)) != NULL) {
+		fetch->is_passed = !start_next(fetch);
+		if (!fetch->is_passed)
+			fetch->begun_order = ++fetches->begun_count;
+	}
 }

@@ -164,6 +164,8 @@ fill_info(const struct fetch *fetch, struct fetch_info *ret)
 		.id = fetch->id,
 		.what = mem_string(fetch->what),
 		.state = fetch->state,
+		.priority = fetch->priority,
+		.is_front = fetch->front != 0,
 		.is_foreign = fetch->is_foreign,
 		.total_bytes = fetch->total_bytes,
 		.done_bytes = done_bytes,

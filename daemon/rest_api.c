@@ -269,6 +269,7 @@ rest_post_fetches(struct rest_request *req)
 				       .what = wanted.what,
 				       .content = wanted.has_content ? &wanted.content : NULL,
 				       .replace = wanted.replace,
+				       .priority = wanted.priority,
 				       .data_fd = -1,
 				       .have_fd = -1 };
 	struct service_fetch_started started;

@@ -198,6 +198,7 @@ struct service_fetch {
 	const char *what;		/* a name, an id (root in hex, or its first 8 digits or more), a directory, or a glob */
 	const struct content_id *content;	/* instead: exactly this (`what` is then the name to land under, or to show) */
 	bool replace;
+	enum fetch_priority priority;
 	int data_fd, have_fd;		/* -1, or a foreign target; takes both, even on failure */
 };
 /* One of several contents that fit; told when the answer is P2P_AMBIGUOUS. */
@@ -213,6 +214,10 @@ int	service_fetch(struct service *service, const struct service_fetch *fetch, se
 	    struct service_fetch_started *ret, struct error *err);
 int	service_fetch_get(struct service *service, uint64_t id, struct fetch_info *ret, struct error *err);
 int	service_fetches(struct service *service, struct fetch_info **ret, size_t *ret_count);	/* gives */
+/* rank: "low", "normal", "high", or "front" (before the others of its priority).  P2P_BAD_REQUEST, P2P_NOT_FOUND, P2P_CONFLICT: it has
+ * ended. */
+int	service_prioritize(struct service *service, enum service_origin origin, uint64_t id, const char *rank,
+	    struct error *err);
 int	service_cancel(struct service *service, enum service_origin origin, uint64_t id, struct error *err);
 
 /* --- follows --- */

@@ -323,6 +323,7 @@ start(struct service *service, const struct service_fetch *fetch, struct resolve
 		.items = resolved->items,
 		.count = resolved->count,
 		.replace = fetch->replace,
+		.priority = fetch->priority,
 		.data_fd = fetch->data_fd,
 		.have_fd = fetch->have_fd,
 	};
@@ -385,6 +386,8 @@ struct fetch_ask {
 	uint64_t id;
 	struct fetch_info *infos;	/* one to be filled, or the array that was given */
 	size_t count;
+	enum fetch_priority priority;
+	bool is_front;
 };
 
 static int
@@ -410,11 +413,22 @@ ask_cancel(void *arg)
 }
 
 static int
+ask_rank(void *arg)
+{
+	struct fetch_ask *ask = arg;
+	struct fetches *fetches = ask->service->parts.fetches;
+	return ask->is_front ? fetch_to_front(fetches, ask->id)
+			     : fetch_prioritize(fetches, ask->id, ask->priority);
+}
+
+static int
 ask_fetch(struct service *service, loop_ask_fn fn, struct fetch_ask *ask, struct error *err)
 {
 	int code = service_ask(service, fn, ask, err);
 	if (code == P2P_NOT_FOUND)
 		error_set(err, code, "there is no fetch %llu", (unsigned long long)ask->id);
+	if (code == P2P_CONFLICT)
+		error_set(err, code, "fetch %llu has ended", (unsigned long long)ask->id);
 	return code;
 }
 
@@ -435,6 +449,20 @@ service_fetches(struct service *service, struct fetch_info **ret, size_t *ret_co
 	*ret = ask.infos;
 	*ret_count = ask.count;
 	return P2P_OK;
+}
+
+int
+service_prioritize(struct service *service, enum service_origin origin, uint64_t id,
+    const char *rank, struct error *err)
+{
+	struct fetch_ask ask = { .service = service, .id = id };
+	int code = service_allow(service, origin, true, "changing fetches", err);
+	if (code != P2P_OK)
+		return code;
+	ask.is_front = strcmp(rank, "front") == 0;
+	if (!ask.is_front && !fetch_priority_parse(rank, &ask.priority))
+		return error_set(err, P2P_BAD_REQUEST, "a fetch is made low, normal or high, or put in front");
+	return ask_fetch(service, ask_rank, &ask, err);
 }
 
 int

@@ -39,6 +39,7 @@ swarm_new(uint64_t size_bytes, uint32_t piece_bytes, uint64_t seed)
 	swarm->piece_bytes = piece_bytes;
 	swarm->count = (size_bytes + piece_bytes - 1) / piece_bytes;
 	swarm->asks_max = SWARM_ASKS_MAX;
+	swarm->asks_least = 1;
 	swarm->random = seed;
 	swarm_pieces_init(swarm);
 	return swarm;
@@ -49,6 +50,12 @@ swarm_limit(struct swarm *swarm, unsigned asks_max)
 {
 	assert(asks_max > 0);
 	swarm->asks_max = asks_max;
+}
+
+void
+swarm_press(struct swarm *swarm, unsigned asks_least)
+{
+	swarm->asks_least = asks_least;
 }
 
 void
@@ -347,8 +354,11 @@ swarm_has_room(const struct swarm *swarm, const struct swarm_source *source)
 {
 	if (source->asks == 0)
 		return true;
-	if (source->asks >= swarm->asks_max || source->rate_bps == 0 ||
-	    swarm->piece_bytes * 1e6 / source->rate_bps > SLOW_US)
+	if (source->asks >= swarm->asks_max || source->rate_bps == 0)
+		return false;
+	if (source->asks < swarm->asks_least)
+		return true;
+	if (swarm->piece_bytes * 1e6 / source->rate_bps > SLOW_US)
 		return false;
 	uint64_t most = ask_bytes(source);
 	if (most < swarm->piece_bytes)

@@ -62,6 +62,9 @@ enum swarm_end {
 struct swarm	*swarm_new(uint64_t size_bytes, uint32_t piece_bytes, uint64_t seed);
 /* So many asks may be under way at one source, at most (1 or more); at first SWARM_ASKS_MAX. */
 void		 swarm_limit(struct swarm *swarm, unsigned asks_max);
+/* So many are kept under way at each source whose rate is known, though fewer keep it busy: where asks of others wait in the same line, who has
+ * more of them there gets more of it.  At first 1. */
+void		 swarm_press(struct swarm *swarm, unsigned asks_least);
 /* While bytes may wait for their turn on our side, a source that sends none is not left sooner than another. */
 void		 swarm_patient(struct swarm *swarm, bool is_patient);
 /* Asks under way are freed with it. */

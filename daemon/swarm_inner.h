@@ -38,7 +38,7 @@ struct swarm_source {
 struct swarm {
 	uint64_t size_bytes, count;
 	uint32_t piece_bytes;
-	unsigned asks_max;
+	unsigned asks_max, asks_least;
 	bool is_patient;
 	uint64_t random;
 

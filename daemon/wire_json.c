@@ -490,6 +490,8 @@ fetch_of(const struct fetch_info *info)
 	put_text(tree, "what", info->what != NULL ? info->what : "");
 	put_text(tree, "state", fetch_state_name(info->state));
 	put_bool(tree, "foreign", info->is_foreign);
+	put_text(tree, "priority", fetch_priority_name(info->priority));
+	put_bool(tree, "front", info->is_front);
 	put_number(tree, "done_bytes", info->done_bytes);
 	put_number(tree, "total_bytes", info->total_bytes);
 	put_number(tree, "done_files", info->done_files);

@@ -75,12 +75,13 @@ int	wire_batch_parse(const char *data, size_t len, struct content_id **ret, size
 /* A problem document into code (by its slug) and detail; false if it is none. */
 bool	wire_problem_parse(const char *data, size_t len, struct error *ret);
 
-/* POST /v1/fetches: {"what": "...", "replace": false} or {"root": "...", "size": n, "name": "..."}.  Strings given: free(). */
+/* POST /v1/fetches: {"what": "...", "replace": false, "priority": "low"} or {"root": "...", "size": n, "name": "..."}.  Strings given: free(). */
 struct wire_fetch_request {
 	char *what;
 	bool has_content;
 	struct content_id content;
 	bool replace;
+	enum fetch_priority priority;
 };
 int	wire_fetch_request_parse(const char *data, size_t len, struct wire_fetch_request *ret, struct error *err);
 

@@ -554,6 +554,9 @@ wire_fetch_request_parse(const char *data, size_t len, struct wire_fetch_request
 	if (request.has_content)
 		take_content(&from, &request.content);
 	request.replace = take_bool(&from, "replace", false);
+	if (has(&from, "priority") &&
+	    !fetch_priority_parse(take_text(&from, "priority", WHAT_MAX), &request.priority))
+		refuse(&from, "priority", "low, normal or high");
 	if (from.code == P2P_OK) {
 		request.what = mem_string(what);
 		*ret = request;

@@ -6,6 +6,7 @@
 #include "catalog.h"
 
 #include <check.h>
+#include <sqlite3.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -685,11 +686,14 @@ END_TEST
 /* --- fetches, batches --- */
 
 static void
-add_item(void *arg, uint64_t fetch, const char *what, bool replace,
+add_item(void *arg, uint64_t fetch, const char *what, bool replace, const struct catalog_rank *rank,
 	 const struct catalog_fetch_item *item)
 {
-	buf_addf(arg, "%llu %s%s %s %llu;", (unsigned long long)fetch, what, replace ? "!" : "",
+	buf_addf(arg, "%llu %s%s %s %llu", (unsigned long long)fetch, what, replace ? "!" : "",
 		 item->name, (unsigned long long)item->content.size_bytes);
+	if (rank->priority != 0 || rank->front != 0)
+		buf_addf(arg, " %d/%lld", rank->priority, (long long)rank->front);
+	buf_adds(arg, ";");
 }
 
 static void
@@ -702,6 +706,60 @@ check_fetches(struct kit *kit, const char *want)
 	ck_assert_str_eq(buf.data, want);
 	buf_fini(&buf);
 }
+
+START_TEST(test_the_rank_of_a_fetch_survives_a_restart)
+{
+	struct kit *kit = kit_new();
+	struct catalog_fetch_item item = { .name = "z", .content = kit_content("x", 5) };
+	struct catalog_batch *batch = catalog_batch_new();
+	catalog_batch_fetch(batch, 3, "one", false, &item, 1);
+	catalog_batch_fetch_rank(batch, 3, &(struct catalog_rank){ .priority = 1 });
+	catalog_batch_fetch(batch, 4, "two", false, &item, 1);
+	catalog_batch_fetch_rank(batch, 5, &(struct catalog_rank){ .priority = 1 });
+	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
+	batch = catalog_batch_new();
+	catalog_batch_fetch_rank(batch, 4, &(struct catalog_rank){ .priority = -1, .front = 7 });
+	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
+	kit_reopen(kit);
+	check_fetches(kit, "3 one z 5 1/0;4 two z 5 -1/7;");
+	kit_free(kit);
+}
+END_TEST
+
+/* Of version 1: check_catalog_search. */
+START_TEST(test_a_catalog_of_version_2_is_brought_up_to_date)
+{
+	static const char to_version_2[] = "ALTER TABLE fetch DROP COLUMN priority;"
+					   "ALTER TABLE fetch DROP COLUMN front;"
+					   "PRAGMA user_version=2";
+	struct kit *kit = kit_new();
+	struct catalog_fetch_item item = { .name = "z", .content = kit_content("x", 5) };
+	struct catalog_batch *batch = catalog_batch_new();
+	char path[300];
+	sqlite3 *db;
+	catalog_batch_fetch(batch, 3, "one", true, &item, 1);
+	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
+	ck_assert_int_eq(kit_put(kit, "kept", "content", 9), P2P_OK);
+	kit_close(kit);
+	snprintf(path, sizeof(path), "%s/catalog.db", kit->dir);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, to_version_2, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	kit_open(kit, NULL);
+	ck_assert_ptr_nonnull(kit->catalog);
+	ck_assert_msg(kit->note == NULL, "%s", kit->note);
+	check_fetches(kit, "3 one! z 5;");
+	struct catalog_local file;
+	ck_assert_int_eq(catalog_find_local(kit->catalog, "kept", &file), P2P_OK);
+	batch = catalog_batch_new();
+	catalog_batch_fetch_rank(batch, 3, &(struct catalog_rank){ .priority = 1 });
+	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
+	kit_reopen(kit);
+	ck_assert_ptr_null(kit->note);
+	check_fetches(kit, "3 one! z 5 1/0;");
+	kit_free(kit);
+}
+END_TEST
 
 START_TEST(test_fetches_survive_a_restart_without_what_is_done)
 {
@@ -845,6 +903,8 @@ suite(void)
 	tcase_add_test(tcase, test_cursors_survive_changes_and_damaged_ones_are_refused);
 	tcase_add_test(tcase, test_a_root_is_found_by_its_prefix_and_its_holders_are_listed);
 	tcase_add_test(tcase, test_fetches_survive_a_restart_without_what_is_done);
+	tcase_add_test(tcase, test_the_rank_of_a_fetch_survives_a_restart);
+	tcase_add_test(tcase, test_a_catalog_of_version_2_is_brought_up_to_date);
 	tcase_add_test(tcase, test_a_bad_batch_fails_alone_and_completions_keep_their_order);
 	tcase_add_test(tcase, test_any_number_of_threads_read_while_the_scribe_writes);
 	suite_add_tcase(suite, tcase);

@@ -547,11 +547,13 @@ write_version_1(struct kit *kit)
 
 static void
 count_item(void *arg, uint64_t fetch, const char *what, bool replace,
-	   const struct catalog_fetch_item *item)
+	   const struct catalog_rank *rank, const struct catalog_fetch_item *item)
 {
 	ck_assert_uint_eq(fetch, 4);
 	ck_assert_str_eq(what, "what");
 	ck_assert(replace);
+	ck_assert_int_eq(rank->priority, 0);
+	ck_assert_int_eq(rank->front, 0);
 	ck_assert_str_eq(item->name, "item");
 	++*(int *)arg;
 }

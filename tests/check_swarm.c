@@ -325,6 +325,25 @@ asks_at_once(struct swarm *swarm, uint64_t now_us)
 	return count;
 }
 
+START_TEST(test_a_source_is_asked_for_as_much_as_is_pressed_for)
+{
+	struct swarm *swarm = new_swarm(1000, 1);
+	uint64_t now_us = serve(swarm, next_ask(swarm, 0), 1000, MIB);
+	unsigned usual = 0, pressed = 0;
+	while (swarm_next(swarm, now_us) != NULL)
+		usual++;
+	swarm_press(swarm, SWARM_ASKS_MAX - 1);
+	while (swarm_next(swarm, now_us) != NULL)
+		pressed++;
+	ck_assert_uint_lt(usual, 4);
+	ck_assert_uint_eq(usual + pressed, SWARM_ASKS_MAX - 1);
+	swarm_press(swarm, 2 * SWARM_ASKS_MAX);
+	ck_assert_ptr_nonnull(swarm_next(swarm, now_us));
+	ck_assert_ptr_null(swarm_next(swarm, now_us));
+	swarm_free(swarm);
+}
+END_TEST
+
 START_TEST(test_a_source_that_nothing_is_known_of_gets_one_ask)
 {
 	struct swarm *swarm = new_swarm(1000, 1);
@@ -868,6 +887,7 @@ add_asks(Suite *suite)
 	suite_add_tcase(suite, all);
 	tcase_add_test(asks, test_an_ask_grows_with_the_rate);
 	tcase_add_test(asks, test_one_that_is_nearer_than_was_told_gets_larger_asks_too);
+	tcase_add_test(asks, test_a_source_is_asked_for_as_much_as_is_pressed_for);
 	tcase_add_test(asks, test_a_source_that_nothing_is_known_of_gets_one_ask);
 	tcase_add_test(asks, test_the_farther_a_source_the_more_is_asked_of_it);
 	tcase_add_test(asks, test_all_sources_are_used_at_once);

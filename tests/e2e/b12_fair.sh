@@ -74,7 +74,7 @@ soon() { "$python" -c "import sys; sys.exit(not float('$1') < 1.0 * $FACTOR)"; }
 without_a_limit() { # WIRE
 	ok "a may send whatever it can" ctl a limit upload 0
 	crowd "$1"
-	for i in 1 2 3; do
+	for _ in 1 2 3; do
 		first=$(one -w '%{time_total}' -r 0-0)
 		ok "without a limit the first byte comes at once ($first s)" soon "$first"
 		[[ $1 == grpc ]] || continue
