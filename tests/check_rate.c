@@ -165,8 +165,8 @@ START_TEST(test_peers_share_evenly_however_many_streams_each_has)
 			for (size_t n = 0; n < peers[p].streams; n++)
 				streams[count++].peer = peers[p].peer;
 		rate_set(rate, limits[i], 0, BEGIN);
-		run_each(rate, streams, count, BEGIN, BEGIN + 30 * S, MS);
-		double share = 10.0 * (double)limits[i];
+		run_each(rate, streams, count, BEGIN, BEGIN + 9 * S, MS);
+		double share = 3.0 * (double)limits[i];
 		assert_about(sum(streams, count), 3 * share);
 		for (size_t p = 0, at = 0; p < 3; at += peers[p++].streams) {
 			ck_assert_double_gt((double)sum(&streams[at], peers[p].streams),
