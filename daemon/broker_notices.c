@@ -6,6 +6,9 @@
  * leaves, and several changes make one; a lost one is mended by the heart-beat, as with those that
  * go from peer to peer.  Those are sent as well: not every peer needs to have the broker.
  *
+ * By the broker a peer speaks for itself alone: that another one did not answer is told from peer to
+ * peer only.
+ *
  * Anybody who may publish to the exchange can send one.  It is taken if it is short and well formed;
  * all it can do is to make us ask the peer it names, at the address that we know, by the rules of
  * peers_noticed().  What comes faster than the mind takes it is thrown away, the oldest first, and of
@@ -139,6 +142,8 @@ notices_take(struct broker *broker, const char *data, size_t len)
 		complain(broker, "it is too long");
 	else if (wire_notice_parse(data, len, &notice, &err) != P2P_OK)
 		complain(broker, err.text);
+	else if (notice.is_lost)
+		complain(broker, "it says of a peer that it is lost");
 	else if (strcmp(notice.peer, broker->parts.self) != 0)
 		put(broker, &notice);
 }

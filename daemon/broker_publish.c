@@ -51,6 +51,7 @@ body_of_file(const struct broker *broker, const struct outbox_entry *entry)
 		event->peer_name = mem_string(broker->config->node_name);
 	event->name = mem_string(entry->name);
 	event->content = entry->content;
+	event->mtime_ns = entry->mtime_ns;
 	event->has_content = entry->kind == EVENT_FILE_ADDED || entry->kind == EVENT_FILE_CHANGED;
 	char *body = wire_event(event, 0);
 	event_unref(event);

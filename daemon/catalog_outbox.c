@@ -37,7 +37,7 @@ static const char tables[] =
     "CREATE TABLE IF NOT EXISTS outbox(no INTEGER PRIMARY KEY, kind TEXT NOT NULL,"
     " wall_ms INTEGER NOT NULL, peer TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,"
     " name TEXT, size INTEGER NOT NULL, root BLOB, body TEXT, lost INTEGER NOT NULL,"
-    " bytes INTEGER NOT NULL);"
+    " bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL);"
     "CREATE TABLE IF NOT EXISTS outbox_total(id INTEGER PRIMARY KEY, last INTEGER NOT NULL,"
     " entries INTEGER NOT NULL, bytes INTEGER NOT NULL, lost INTEGER NOT NULL,"
     " epoch INTEGER NOT NULL, seq INTEGER NOT NULL);"
@@ -97,13 +97,14 @@ write_entry(struct db *db, struct box *box, const struct outbox_entry *entry)
 	uint64_t no = entry->no != 0 ? entry->no : box->last + 1;
 	uint64_t bytes = ENTRY_BYTES + (entry->name ? strlen(entry->name) : 0) +
 			 (entry->body ? strlen(entry->body) : 0);
-	int code = db_run(
-	    db, SQL_BOX_PUT, db_int(no), db_text(event_name(entry->kind)),
-	    db_int((uint64_t)entry->wall_ms), db_text(entry->peer), db_int(entry->epoch),
-	    db_int(entry->seq), entry->name ? db_text(entry->name) : db_null(),
-	    db_int(entry->content.size_bytes),
-	    has_content ? db_digest(&entry->content.root) : db_null(),
-	    entry->body ? db_text(entry->body) : db_null(), db_int(entry->lost), db_int(bytes));
+	int code =
+	    db_run(db, SQL_BOX_PUT, db_int(no), db_text(event_name(entry->kind)),
+		   db_int((uint64_t)entry->wall_ms), db_text(entry->peer), db_int(entry->epoch),
+		   db_int(entry->seq), entry->name ? db_text(entry->name) : db_null(),
+		   db_int(entry->content.size_bytes),
+		   has_content ? db_digest(&entry->content.root) : db_null(),
+		   entry->body ? db_text(entry->body) : db_null(), db_int(entry->lost),
+		   db_int(bytes), db_int((uint64_t)entry->mtime_ns));
 	if (code != P2P_OK)
 		return code;
 	if (entry->no == 0)
@@ -144,6 +145,7 @@ box_add_change(struct db *db, struct box *box, int told, const char *peer, uint6
 		.seq = change->seq,
 		.name = change->name,
 		.content = change->content,
+		.mtime_ns = change->mtime_ns,
 	};
 	memcpy(entry.peer, peer, sizeof(entry.peer));
 	return add(db, box, &entry);
@@ -364,6 +366,7 @@ read_entry(struct db *db, struct outbox_entry *ret)
 		.content.size_bytes = db_col_int(db, SQL_BOX_READ, 7),
 		.body = take_text(db, 9),
 		.lost = db_col_int(db, SQL_BOX_READ, 10),
+		.mtime_ns = (int64_t)db_col_int(db, SQL_BOX_READ, 11),
 	};
 	const char *peer = db_col_text(db, SQL_BOX_READ, 3);
 	if (digest_is_base32(peer))

@@ -30,6 +30,7 @@ struct outbox_entry {
 	uint64_t epoch, seq;		/* the change, in that peer's numbering */
 	char *name;			/* NULL for EVENT_FILES_CHANGED */
 	struct content_id content;	/* zero for a removal */
+	int64_t mtime_ns;		/* likewise */
 	/* Of anything else: */
 	char *body;			/* as it was given, or NULL */
 	uint64_t lost;			/* EVENT_EVENTS_LOST: entries dropped, at most */

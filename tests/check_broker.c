@@ -296,6 +296,8 @@ START_TEST(test_what_is_no_notice_is_counted_and_dropped)
 		"{\"peer\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"epoch\":1}",
 		"{\"peer\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"epoch\":1,"
 		"\"seq\":1e999}",
+		"{\"peer\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"epoch\":1,"
+		"\"seq\":1,\"lost\":true}",
 	};
 	struct broker *broker = deaf_broker(NULL, kit_peer("self"));
 	uint64_t before = metrics_get(METRIC_AMQP_RUBBISH);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # check_docs.sh [SOURCE DIRECTORY] - holds the manual against the programs: every option that `p2pd --help` tells is
-# in p2pd(8) and no other, every gRPC method and status is in p2pd-grpc(7), every metric in p2pd-rest(7), every page is clean for mandoc, and what a page refers to by .Xr is there or not ours.
+# in p2pd(8) and no other, every gRPC method and status is in p2pd-grpc(7), every metric in p2pd-rest(7),
+# every event in p2pd-amqp(7), every page is clean for mandoc, and what a page refers to by .Xr is there or not ours.
 # (The keys of p2pd.conf(5) are held by check_config.)
 set -u
 P2PD=$(realpath "${P2PD:-./p2pd}")
@@ -86,9 +87,21 @@ check_metrics() {
 	done
 }
 
+# What may be published: every event that is kept, and that some are lost; as routing keys, and in the schema.
+check_amqp() {
+	local kinds
+	kinds=$(sed -n 's/^EVENT([A-Z_]*,[[:space:]]*"\([a-z-]*\)",.*true,.*/\1/p; s/^EVENT(EVENTS_LOST,.*/events-lost/p' daemon/events.def)
+	[[ $(wc -l <<<"$kinds") -ge 12 ]] || fail "events.def is not understood: $kinds"
+	compare "events.def and the keys of p2pd-amqp.7" "$(sed 's/-/./' <<<"$kinds")" \
+		"$(sed -n 's/^\.It Li \([a-z]*\.[a-z]*\) Ta .*/\1/p' man/p2pd-amqp.7)"
+	compare "events.def and the schema of p2pd-amqp.7" "$kinds" \
+		"$(sed -n '/"event": {"enum"/,/\]/p' man/p2pd-amqp.7 | grep -oE '"[a-z]+-[a-z]+"' | tr -d '"')"
+}
+
 check_options
 check_grpc
 check_metrics
+check_amqp
 check_lint
 check_references
 [[ $failed == 0 ]] && echo "ok - the manual fits"

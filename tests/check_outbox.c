@@ -108,6 +108,7 @@ START_TEST(test_a_file_comes_with_its_peer_epoch_and_content)
 	ck_assert_str_eq(entry.peer, kit->self);
 	ck_assert_uint_eq(entry.epoch, head.epoch);
 	ck_assert(content_equal(&entry.content, &content));
+	ck_assert_int_eq(entry.mtime_ns, kit_file("x", 5).mtime_ns);
 	ck_assert_int_gt(entry.wall_ms, 1500000000000);
 	outbox_entry_fini(&entry);
 	kit_free(kit);

@@ -119,7 +119,7 @@ def check(path):
         m["key"] == m["type"].replace("-", ".", 1) == m["body"]["event"].replace("-", ".", 1)
         for m in events))
     fields = {"id", "publisher", "event", "time", "peer", "peer_name", "name", "size", "root",
-              "epoch", "seq"}
+              "mtime", "mtime_ns", "epoch", "seq"}
     added = [set(m["body"]) for m in files if m["type"] == "file-added"]
     say("a new file comes with all its fields", all(f == fields for f in added),
         [f ^ fields for f in added if f != fields][:1])
