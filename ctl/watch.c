@@ -80,6 +80,10 @@ watch_events(struct ctl *ctl)
 	request_init(&request, "watch");
 	if (ctl_has(ctl, OPT_AFTER))
 		request_pair(&request, "after", ctl->values[OPT_AFTER]);
+	if (ctl_has(ctl, OPT_KIND))
+		request_pair(&request, "kind", ctl->values[OPT_KIND]);
+	if (ctl_has(ctl, OPT_MATCH))
+		request_pair(&request, "match", ctl->values[OPT_MATCH]);
 	if (conn_ask(ctl->conn, &request, NULL, 0, &reply) != CONN_OK)
 		return ctl_lost(ctl, NULL);
 	if (reply.final.code >= 400) {

@@ -20,6 +20,7 @@
 
 #include "clock.h"
 #include "control_commands.h"
+#include "event_filter.h"
 #include "mem.h"
 
 struct watcher {
@@ -28,6 +29,7 @@ struct watcher {
 	struct events_listener *listener; /* NULL: before the start, and while the queue is full */
 	uint64_t told_id;                 /* go on after this one */
 	uint64_t fetch;                   /* of this one only; 0: all */
+	struct event_filter filter;       /* of these only */
 	bool wants_progress;
 	bool is_full;            /* something was left out since we last listened */
 	struct event **progress; /* the newest of each fetch, not written yet */
@@ -44,6 +46,7 @@ watcher_free(struct watcher *watcher)
 	for (size_t i = 0; i < watcher->progress_count; i++)
 		event_unref(watcher->progress[i]);
 	free(watcher->progress);
+	event_filter_fini(&watcher->filter);
 	free(watcher);
 }
 
@@ -133,6 +136,15 @@ on_progress(struct watcher *watcher, struct event *event)
 		add_progress(watcher, event);
 }
 
+static bool
+is_wanted(const struct watcher *watcher, const struct event *event)
+{
+	if (watcher->fetch != 0 && event->fetch != watcher->fetch &&
+	    event->kind != EVENT_EVENTS_LOST)
+		return false;
+	return event_filter_passes(&watcher->filter, event);
+}
+
 static void
 on_event(void *arg, struct event *event)
 {
@@ -140,8 +152,7 @@ on_event(void *arg, struct event *event)
 
 	if (watcher->is_full)
 		return;
-	if (watcher->fetch != 0 && event->fetch != watcher->fetch &&
-	    event->kind != EVENT_EVENTS_LOST) {
+	if (!is_wanted(watcher, event)) {
 		if (event->id != 0)
 			watcher->told_id = event->id;
 		return;
@@ -230,6 +241,18 @@ read_after(struct command *command, struct watcher *watcher)
 	return false;
 }
 
+static bool
+read_filter(struct command *command, struct watcher *watcher)
+{
+	struct error err;
+
+	if (event_filter_init(&watcher->filter, line_value(&command->line, "kind"),
+			      line_value(&command->line, "match"), &err) == P2P_OK)
+		return true;
+	reply_error(command, &err);
+	return false;
+}
+
 void
 watcher_command(struct command *command)
 {
@@ -239,7 +262,7 @@ watcher_command(struct command *command)
 	watcher->conn = conn;
 	watcher->events = service_events(command->service);
 	if (!read_fetch(command, watcher) || !read_progress(command, watcher) ||
-	    !read_after(command, watcher)) {
+	    !read_filter(command, watcher) || !read_after(command, watcher)) {
 		watcher_free(watcher);
 		return;
 	}

@@ -19,10 +19,7 @@
 bool
 follow_fits(const char *pattern, const char *name)
 {
-	if (strpbrk(pattern, "*?[") != NULL)
-		return name_match(pattern, name);
-	size_t len = strlen(pattern);
-	return strncmp(pattern, name, len) == 0 && (name[len] == '\0' || name[len] == '/');
+	return name_is_meant(pattern, name);
 }
 
 bool

@@ -260,3 +260,12 @@ name_match(const char *glob, const char *name)
 	}
 	return *glob == '\0';
 }
+
+bool
+name_is_meant(const char *pattern, const char *name)
+{
+	if (strpbrk(pattern, "*?[") != NULL)
+		return name_match(pattern, name);
+	size_t len = strlen(pattern);
+	return strncmp(pattern, name, len) == 0 && (name[len] == '\0' || name[len] == '/');
+}

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event_filter.h"
 #include "event_queue.h"
 #include "mem.h"
 
@@ -29,6 +30,7 @@ struct rest_stream {
 	struct rest_pause pause;
 	atomic_uint refs;
 	uint64_t run;
+	struct event_filter filter; /* fixed */
 
 	struct rest_stream *next, **link; /* the mind's: in rest->streams; link NULL: detached */
 	struct events_listener *listener; /* the mind's */
@@ -46,6 +48,7 @@ stream_unref(struct rest_stream *stream)
 	if (atomic_fetch_sub(&stream->refs, 1) > 1)
 		return;
 	event_queue_fini(&stream->queue);
+	event_filter_fini(&stream->filter);
 	buf_fini(&stream->text);
 	rest_pause_fini(&stream->pause);
 	free(stream);
@@ -57,7 +60,7 @@ on_event(void *arg, struct event *event)
 {
 	struct rest_stream *stream = arg;
 
-	if (event_queue_add(&stream->queue, event))
+	if (event_filter_passes(&stream->filter, event) && event_queue_add(&stream->queue, event))
 		rest_pause_wake(&stream->pause);
 }
 
@@ -215,10 +218,17 @@ rest_get_events(struct rest_request *req)
 	if (progress != NULL && strcmp(progress, "yes") != 0 && strcmp(progress, "no") != 0)
 		return error_set(&req->err, P2P_BAD_REQUEST, "progress: wanted yes or no");
 
+	struct event_filter filter;
+	int code = event_filter_init(&filter, rest_target_param(&req->target, "kind"),
+				     rest_target_param(&req->target, "match"), &req->err);
+	if (code != P2P_OK)
+		return code;
+
 	struct rest_stream *stream =
 	    stream_new(req, progress != NULL && strcmp(progress, "yes") == 0);
 	struct subscribe ask = { req, stream };
-	int code = loop_call(req->rest->loop, subscribe, &ask);
+	stream->filter = filter;
+	code = loop_call(req->rest->loop, subscribe, &ask);
 
 	if (code != P2P_OK) {
 		if (code == P2P_SHUTTING_DOWN)

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "codes.h"
+#include "event_filter.h"
 #include "event_queue.h"
 #include "loop.h"
 #include "mem.h"
@@ -29,6 +30,7 @@ struct watch {
 	struct error *err;                /* the same */
 	struct events_listener *listener; /* the mind's */
 	struct event_queue queue;         /* from the mind to the call */
+	struct event_filter filter;       /* fixed */
 	uint64_t run;
 };
 
@@ -36,6 +38,7 @@ static void
 watch_free(struct watch *watch)
 {
 	event_queue_fini(&watch->queue);
+	event_filter_fini(&watch->filter);
 	rpc_call_unref(watch->call);
 	free(watch);
 }
@@ -48,7 +51,7 @@ on_event(void *arg, struct event *event)
 {
 	struct watch *watch = arg;
 
-	if (event_queue_add(&watch->queue, event))
+	if (event_filter_passes(&watch->filter, event) && event_queue_add(&watch->queue, event))
 		rpc_wake(watch->call);
 }
 
@@ -91,7 +94,9 @@ RPC_TAKE(rpc_watch)
 	watch->after = request->after;
 	watch->err = err;
 	event_queue_init(&watch->queue, request->with_progress);
-	int code = loop_call(service_loop(service), subscribe, watch);
+	int code = event_filter_init(&watch->filter, request->kind, request->match, err);
+	if (code == P2P_OK)
+		code = loop_call(service_loop(service), subscribe, watch);
 	if (code != P2P_OK) {
 		watch_free(watch);
 		if (code == P2P_SHUTTING_DOWN)

@@ -551,6 +551,13 @@ START_TEST(test_a_watcher_goes_on_where_it_was)
 	ask(watcher, line, "200 after=");
 	ck_assert_int_eq(strncmp(final_line(watcher, NULL), "610 file-added ", 15), 0);
 	ck_assert_ptr_nonnull(strstr(watcher->line, " mtime_ns="));
+	wait_for_event(watcher, "610 file-added ", same);
+	/* Only what is asked for. */
+	ask(watcher, "watch kind=file-removed,peer match=t*", "200 after=");
+	put(client, "three", "3");
+	ask(client, "rm three", "200");
+	wait_for_event(watcher, "612 file-removed ", same);
+	ask(watcher, "watch kind=nothing", "400 slug=bad-request");
 	client_free(watcher);
 	client_free(client);
 	node_stop(node);

@@ -4,6 +4,7 @@
  * meanwhile.
  */
 #include "events.h"
+#include "event_filter.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -254,12 +255,47 @@ START_TEST(test_a_reference_outlives_the_ring)
 }
 END_TEST
 
+/* Does an event of this kind and name pass? */
+static bool
+passes(const char *kinds, const char *match, enum event_kind kind, const char *name)
+{
+	struct event_filter filter;
+	struct event *event = event_new(kind);
+	event->name = name != NULL ? mem_string(name) : NULL;
+	ck_assert_int_eq(event_filter_init(&filter, kinds, match, NULL), P2P_OK);
+	bool does_pass = event_filter_passes(&filter, event);
+	event_filter_fini(&filter);
+	event_unref(event);
+	return does_pass;
+}
+
+START_TEST(test_a_filter_lets_its_kinds_and_names_pass_and_losses_always)
+{
+	struct event_filter filter;
+	ck_assert(passes(NULL, NULL, EVENT_PEER_HERE, NULL));
+	ck_assert(passes("", "", EVENT_PEER_HERE, NULL));
+	ck_assert(passes("peer", NULL, EVENT_PEER_HERE, NULL));
+	ck_assert(passes("file-added,peer-away", NULL, EVENT_PEER_AWAY, NULL));
+	ck_assert(!passes("file-added,peer-away", NULL, EVENT_PEER_HERE, NULL));
+	ck_assert(!passes("file", NULL, EVENT_FILES_CHANGED, NULL));
+	ck_assert(passes("file", "*.iso", EVENT_FILE_ADDED, "a/b.iso"));
+	ck_assert(!passes("file", "*.iso", EVENT_FILE_ADDED, "a/b.txt"));
+	ck_assert(!passes("peer", "*.iso", EVENT_FILE_ADDED, "a/b.iso"));
+	ck_assert(passes(NULL, "a", EVENT_FILE_ADDED, "a/b"));
+	ck_assert(!passes(NULL, "*", EVENT_PEER_HERE, NULL));
+	ck_assert(passes("file", "none", EVENT_EVENTS_LOST, NULL));
+	ck_assert_int_eq(event_filter_init(&filter, "file,fil", NULL, NULL), P2P_BAD_REQUEST);
+	ck_assert_int_eq(event_filter_init(&filter, ",", NULL, NULL), P2P_BAD_REQUEST);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
 	Suite *suite = suite_create("events");
 	TCase *tcase = tcase_create("all");
-	tcase_add_test(tcase, test_who_comes_with_an_id_of_another_run_is_told_that_events_were_lost);
+	tcase_add_test(tcase,
+		       test_who_comes_with_an_id_of_another_run_is_told_that_events_were_lost);
 	tcase_add_test(tcase, test_every_kind_has_a_name_a_code_of_6xx_and_a_help);
 	tcase_add_test(tcase, test_kept_events_are_numbered_and_passing_ones_are_not);
 	tcase_add_test(tcase, test_a_listener_goes_on_after_the_last_one_seen);
@@ -268,6 +304,7 @@ suite(void)
 	tcase_add_test(tcase, test_a_listener_freed_by_another_is_not_told_any_more);
 	tcase_add_test(tcase, test_a_listener_added_while_another_is_told_hears_each_event_once);
 	tcase_add_test(tcase, test_a_reference_outlives_the_ring);
+	tcase_add_test(tcase, test_a_filter_lets_its_kinds_and_names_pass_and_losses_always);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

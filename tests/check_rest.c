@@ -1002,6 +1002,19 @@ START_TEST(test_events_come_as_they_happen_and_go_on_after_the_last_seen)
 	ck_assert_ptr_null(strstr(heard, "events-lost"));
 	free(heard);
 	free(text);
+	expect("GET", "/v1/events?kind=nonsense", "", "", 400, "bad-request");
+	/* Only what is asked for. */
+	close(fd);
+	fd = dial();
+	text = mem_format("GET /v1/events?kind=file&match=m* HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n\r\n", port);
+	say(fd, text);
+	free(hear(fd, "retry: 2000"));
+	expect("PUT", "/v1/files/other.txt", "Content-Length: 3\r\n", "abc", 201, NULL);
+	expect("PUT", "/v1/files/mine.txt", "Content-Length: 3\r\n", "abc", 201, NULL);
+	heard = hear(fd, "mine.txt");
+	ck_assert_ptr_null(strstr(heard, "other.txt"));
+	free(heard);
+	free(text);
 	expect("GET", "/v1/events", "Last-Event-ID: nonsense\r\n", "", 400, "bad-request");
 	/* With the stream still open. */
 	stop();

@@ -818,6 +818,25 @@ START_TEST(test_events_come_as_they_happen_and_go_on_after_the_last_seen)
 }
 END_TEST
 
+START_TEST(test_only_the_kinds_and_names_that_are_asked_for_are_told)
+{
+	P2p__V1__WatchRequest request = P2P__V1__WATCH_REQUEST__INIT;
+	struct rpc_kit_call call;
+
+	request.kind = (char *)"file-added,peer";
+	request.match = (char *)"w*";
+	open_stream(&call, WATCH, &request);
+	rpc_kit_await_headers(&call);
+	publish(EVENT_FILE_ADDED, "other", 1);
+	publish(EVENT_FILE_REMOVED, "wanted", 1);
+	publish(EVENT_FILE_ADDED, "wanted", 1);
+	expect_event(&call, "file-added", "wanted", NULL);
+	leave(&call);
+	request.kind = (char *)"nonsense";
+	refused(WATCH, &request, INVALID, "bad-request: ");
+}
+END_TEST
+
 START_TEST(test_progress_is_told_to_those_who_ask_for_it)
 {
 	struct rpc_kit_call call;
@@ -959,6 +978,7 @@ suite(void)
 	tcase_add_test(tcase, test_progress_is_told_to_those_who_ask_for_it);
 	tcase_add_test(tcase, test_what_nobody_kept_is_told_as_a_gap);
 	tcase_add_test(tcase, test_a_slow_reader_is_told_of_the_gap_and_holds_nobody_up);
+	tcase_add_test(tcase, test_only_the_kinds_and_names_that_are_asked_for_are_told);
 	tcase_add_test(tcase, test_watches_may_be_left_while_events_rain);
 	tcase_add_test(tcase, test_a_watch_hears_that_the_daemon_stops);
 	suite_add_tcase(suite, tcase);

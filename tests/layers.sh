@@ -15,7 +15,7 @@ layer_of() {
 	config | config_* | amqp_url | loop | throttle | pool | sdnotify) echo 1 ;;
 	merkle | batch) echo 20 ;;
 	store | store_* | partial | partial_*) echo 21 ;;
-	events | event_queue | holdings | holdings_*) echo 22 ;;
+	events | event_queue | event_filter | holdings | holdings_*) echo 22 ;;
 	catalog | catalog_*) echo 23 ;;
 	indexer | indexer_* | scan | listing | watch | dirty | examine) echo 24 ;;
 	transport | transport_* | wires) echo 25 ;;
