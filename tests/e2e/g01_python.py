@@ -144,10 +144,11 @@ def _():
 MANY = [f"many-{i:03}" for i in range(1, 251)]
 
 
-@check("Search streams all that fits, in order")
+# Equally good ones come by when b learned of them.
+@check("Search streams all that fits, once")
 def _():
-    same(names(b, text="MANY-"), MANY)
-    same(names(b, text="many-*7", match=pb.MATCH_GLOB), [name for name in MANY if name.endswith("7")])
+    same(sorted(names(b, text="MANY-")), MANY)
+    same(sorted(names(b, text="many-*7", match=pb.MATCH_GLOB)), [name for name in MANY if name.endswith("7")])
     same(names(b, text="many-007", match=pb.MATCH_EXACT), ["many-007"])
     same(names(b, text="tree", match=pb.MATCH_UNDER), ["tree/sub/x.TXT"])
     same(names(b, text="many-", scope=pb.SCOPE_LOCAL), [])
@@ -163,12 +164,12 @@ def _():
         same(len(files), 30 if page < 8 else 10)
         if not cursor:
             break
-    same((page, found), (8, MANY))
+    same((page, sorted(found)), (8, MANY))
     # Each message of a stream has a cursor too, to go on after a break.
     stream = b.files.Search(pb.SearchRequest(text="many-"), timeout=LIMIT)
     first = next(stream)
     stream.cancel()
-    same([file.name for file in first.files] + names(b, text="many-", cursor=first.cursor), MANY)
+    same(sorted([file.name for file in first.files] + names(b, text="many-", cursor=first.cursor)), MANY)
     refused(Status.INVALID_ARGUMENT, "bad-request", b.files.Search, pb.SearchRequest(cursor="no cursor"), timeout=LIMIT)
     refused(Status.INVALID_ARGUMENT, "bad-request", b.files.Search, pb.SearchRequest(text="x" * 1025), timeout=LIMIT)
 
@@ -284,7 +285,7 @@ def _():
     same(upload("up/whole.bin", BIG[:5 * MIB + 3]).is_new, False)
     same(upload("up/empty", b"").content, content_of(b""))
     same(upload("up/small", b"x").content, content_of(b"x"))
-    until(10, lambda: names(b, text="up/", match=pb.MATCH_SUBSTRING) == ["up/empty", "up/small", "up/whole.bin"])
+    until(10, lambda: sorted(names(b, text="up/", match=pb.MATCH_SUBSTRING)) == ["up/empty", "up/small", "up/whole.bin"])
 
 
 class Feed:
