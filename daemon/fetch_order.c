@@ -305,10 +305,12 @@ take_item(struct fetch *fetch, size_t index)
 	fetch->queued_count--;
 }
 
+/* A file that is all of its fetch has none to go with, and need not wait for a batch to end. */
 static bool
 is_batchable(const struct fetch *fetch, size_t index)
 {
-	return !fetch->is_foreign && fetch->item_tries[index] < FETCH_BATCH_TRIES &&
+	return !fetch->is_foreign && fetch->count > 1 &&
+	    fetch->item_tries[index] < FETCH_BATCH_TRIES &&
 	    batch_fits(&fetch->items[index].content);
 }
 

@@ -117,7 +117,7 @@ void		 swarm_forgive(struct swarm *swarm, const char *peer);
 enum swarm_rest {
 	SWARM_RESTS_NOT,
 	SWARM_RESTS_SLOW,	/* others were to be done with it sooner */
-	SWARM_RESTS_STALLED,	/* nothing came for SWARM_STALL_US */
+	SWARM_RESTS_STALLED,	/* nothing came for too long (swarm_leave.c) */
 	SWARM_RESTS_LACKED,	/* it was said to hold all, and does not */
 	SWARM_RESTS_FAILED,
 	SWARM_RESTS_LIED,

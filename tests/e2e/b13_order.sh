@@ -12,9 +12,11 @@ peer_new c "network.seed=$(url a)" share.remote=all fetch.parallel=1
 for name in big{1..6}; do random_file $((12 * MIB)) "$TMP/a/share/$name"; done
 for name in p q r x y z u v one last; do random_file 100000 "$TMP/a/share/$name"; done
 for tree in tree long; do for i in $(seq 24); do random_file 400000 "$TMP/a/share/$tree/$i"; done; done
+for i in $(seq 1100); do random_file 4000 "$TMP/a/share/crumbs/$i"; done
+random_file 1000 "$TMP/a/share/crumb"
 peer_start a
 peer_start c
-ok "c knows the files" until_true 20 eval 'lists c last && lists c tree/24 && lists c long/24 && lists c big6'
+ok "c knows the files" until_true 20 eval 'lists c last && lists c tree/24 && lists c long/24 && lists c big6 && lists c crumbs/1100 && lists c crumb'
 may_send() { ctl a limit upload "$1" >"$TMP/limit"; }
 parallel() {
 	peer_new c "network.seed=$(url a)" share.remote=all "fetch.parallel=$1"
@@ -93,6 +95,18 @@ ok "which they are not" either_goes_on
 may_send 0
 both_are_over() { is_over "$long" && is_over "$urgent"; }
 ok "in the end they are" until_true 20 both_are_over
+
+# --- small files, which come many at once ---
+
+parallel 8
+may_send 100K
+crumbs=$(fetch_start c crumbs)
+ok "a tree has as many batches under way as there may be" until_true 20 fetch_beyond c "$crumbs" 1
+crumb=$(fetch_start c crumb)
+ok "a small file does not wait until one of them ends" until_true 10 is_over "$crumb"
+is "which none has" "$(fetch_field c "$crumbs" 8)" 0
+may_send 0
+ok "the tree is done" until_true 30 is_over "$crumbs"
 
 # --- what is kept, and what is refused ---
 
