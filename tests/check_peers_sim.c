@@ -16,7 +16,7 @@
 #define CASE_S 300 /* on a busy machine */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define LARGE 60
+#define LARGE 20
 #else
 #define LARGE 120
 #endif
