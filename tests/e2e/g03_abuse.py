@@ -316,9 +316,13 @@ def rapid_reset(count, seconds):
     print(f"# {sent} calls in {time.monotonic() - begun:.1f} s")
 
 
+# On a busy machine the library reads ahead of itself, and how far is a matter of luck: it is bounded, no more.
+RESET_MEMORY = 1 << 30
+
+
 @check("10^5 calls in 10 s that are taken back at once (row 15)")
 def _():
-    with Others(), Hogs():
+    with Others(RESET_MEMORY), Hogs():
         rapid_reset(100000, 10)
         serves_again()
 
