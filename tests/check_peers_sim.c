@@ -18,7 +18,7 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define LARGE 20
 #else
-#define LARGE 120
+#define LARGE 72
 #endif
 
 static size_t
