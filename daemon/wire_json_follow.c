@@ -25,24 +25,17 @@ follow_of(const struct service_follow_info *info)
 char *
 wire_follows(const struct service_follow_info *infos, size_t count)
 {
-	json_t *tree = json_object(), *list = json_array();
+	json_t *list = json_array();
 
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(list, follow_of(&infos[i]));
-	json_object_set_new(tree, "follows", list);
-	char *text = json_dumps(tree, JSON_COMPACT);
-	json_decref(tree);
-	return text;
+	return wire_json_whole_list("follows", list);
 }
 
 char *
 wire_follow_added(uint64_t id)
 {
-	json_t *tree = json_pack("{s:I}", "id", (json_int_t)id);
-	char *text = json_dumps(tree, JSON_COMPACT);
-
-	json_decref(tree);
-	return text;
+	return wire_json_whole(json_pack("{s:I}", "id", (json_int_t)id));
 }
 
 int

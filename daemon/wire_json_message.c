@@ -7,17 +7,15 @@
  * its peer's numbering.
  */
 #include <jansson.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "mem.h"
 #include "wire_json.h"
+#include "wire_json_inner.h"
 
 static void
-put_number(json_t *tree, const char *key, uint64_t number)
+put_unless_zero(json_t *tree, const char *key, uint64_t number)
 {
 	if (number != 0)
-		json_object_set_new(tree, key, json_integer((json_int_t)number));
+		wire_json_put_number(tree, key, number);
 }
 
 char *
@@ -33,10 +31,8 @@ wire_message(const char *body, const struct wire_message *head)
 		json_object_update(tree, event);
 	}
 	json_decref(event);
-	put_number(tree, "epoch", head->epoch);
-	put_number(tree, "seq", head->seq);
-	put_number(tree, "lost", head->lost);
-	char *text = json_dumps(tree, JSON_COMPACT);
-	json_decref(tree);
-	return text;
+	put_unless_zero(tree, "epoch", head->epoch);
+	put_unless_zero(tree, "seq", head->seq);
+	put_unless_zero(tree, "lost", head->lost);
+	return wire_json_whole(tree);
 }
