@@ -9,20 +9,16 @@
  * Down, begun by daemon_stop() on the mind: calls are refused and the faces closed, then the fetches stop (what is verified is
  * synced), then the peers are told good-bye, then the loop ends.  daemon_free() joins the threads, hands first, and frees in
  * reverse; a post that comes late is run before what it refers to goes.  If that takes longer than DAEMON_STOP_MS
- * (a thread of its own watches the clock, for the mind itself may wait for a disk then)
- * the rest is left to the next start, which loses nothing: that is what kill -9 does too.
+ * (deadline.h), the rest is left to the next start, which loses nothing: that is what kill -9 does too.
  */
 #include "daemon.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "broker.h"
@@ -30,6 +26,7 @@
 #include "catalog.h"
 #include "control.h"
 #include "daemon_take_up.h"
+#include "deadline.h"
 #include "events.h"
 #include "fetch.h"
 #include "file.h"
@@ -48,12 +45,12 @@
 #include "sdnotify.h"
 #include "store.h"
 #include "throttle.h"
-#include "thread.h"
 #include "wires.h"
 
-#define LOCK_FILE  "lock"  /* in the state directory, locked while a daemon uses it */
-#define SHARE_FILE "share-path" /* in it: the directory that was shared last */
-#define LANES_MAX  4       /* threads that receive file bytes; the cores, if they are fewer */
+#define LOCK_FILE      "lock"       /* in the state directory, locked while a daemon uses it */
+#define SHARE_FILE     "share-path" /* in it: the directory that was shared last */
+#define STOP_COMPLAINT "the way down took too long: leaving the rest to the next start"
+#define LANES_MAX      4 /* threads that receive file bytes; the cores, if they are fewer */
 
 struct daemon {
 	const char *config_path;
@@ -80,13 +77,7 @@ struct daemon {
 	struct control *control;
 	struct sdnotify_watchdog *watchdog;
 	bool is_stopping;
-
-	/* The deadline of the way down. */
-	pthread_t deadline;
-	bool has_deadline;
-	pthread_mutex_t mu; /* guards what follows */
-	pthread_cond_t came_down;
-	bool is_down;
+	struct deadline *deadline; /* of the way down */
 };
 
 /* --- state directory --- */
@@ -333,10 +324,9 @@ bring_up_subject(struct daemon *daemon, struct error *err)
 		return false;
 	daemon->peers = peers_new(daemon->loop, daemon->wires, daemon->catalog, daemon->events,
 				  config, &daemon->self);
-	daemon->fetches =
-	    fetches_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog, daemon->indexer,
-			daemon->peers, daemon->wires, daemon->holdings, daemon->events,
-			daemon->throttle, config);
+	daemon->fetches = fetches_new(daemon->loop, daemon->pool, daemon->store, daemon->catalog,
+				      daemon->indexer, daemon->peers, daemon->wires,
+				      daemon->holdings, daemon->events, daemon->throttle, config);
 	daemon->follows = follows_new(daemon->loop, daemon->pool, daemon->catalog, daemon->fetches,
 				      daemon->events);
 	return true;
@@ -433,12 +423,6 @@ daemon_new(const char *config_path, struct config *config, struct error *err)
 	daemon->config_path = config_path;
 	daemon->config = config_ref(config);
 	daemon->state_fd = daemon->lock_fd = -1;
-	pthread_mutex_init(&daemon->mu, NULL);
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&daemon->came_down, &attr);
-	pthread_condattr_destroy(&attr);
 	if (bring_up(daemon, err))
 		return daemon;
 	daemon_free(daemon);
@@ -474,53 +458,6 @@ fetches_stopped(void *arg)
 	peers_stop(daemon->peers, peers_stopped, daemon);
 }
 
-static void *
-watch_deadline(void *arg)
-{
-	struct daemon *daemon = arg;
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += DAEMON_STOP_MS / 1000;
-	until.tv_nsec += DAEMON_STOP_MS % 1000 * 1000000l;
-	if (until.tv_nsec >= 1000000000l) {
-		until.tv_nsec -= 1000000000l;
-		until.tv_sec++;
-	}
-	int code = 0;
-	pthread_mutex_lock(&daemon->mu);
-	while (!daemon->is_down && code != ETIMEDOUT)
-		code = pthread_cond_timedwait(&daemon->came_down, &daemon->mu, &until);
-	bool is_down = daemon->is_down;
-	pthread_mutex_unlock(&daemon->mu);
-	if (!is_down) {
-		log_warn("the way down took more than %d ms: leaving the rest to the next start",
-			 DAEMON_STOP_MS);
-		_exit(0);
-	}
-	return NULL;
-}
-
-static void
-set_deadline(struct daemon *daemon)
-{
-	/* Without it the way down is only not bounded. */
-	daemon->has_deadline =
-	    thread_start(&daemon->deadline, NULL, "p2pd-deadline", watch_deadline, daemon) == 0;
-}
-
-static void
-lift_deadline(struct daemon *daemon)
-{
-	pthread_mutex_lock(&daemon->mu);
-	daemon->is_down = true;
-	pthread_cond_signal(&daemon->came_down);
-	pthread_mutex_unlock(&daemon->mu);
-	if (daemon->has_deadline)
-		pthread_join(daemon->deadline, NULL);
-	pthread_cond_destroy(&daemon->came_down);
-	pthread_mutex_destroy(&daemon->mu);
-}
-
 void
 daemon_stop(struct daemon *daemon)
 {
@@ -531,7 +468,7 @@ daemon_stop(struct daemon *daemon)
 	daemon->is_stopping = true;
 	sdnotify_stopping();
 	log_info("stopping");
-	set_deadline(daemon);
+	daemon->deadline = deadline_set(DAEMON_STOP_MS, STOP_COMPLAINT);
 	loop_refuse_calls(daemon->loop);
 	service_stop(daemon->service);
 	holdings_stop(daemon->holdings);
@@ -595,7 +532,7 @@ daemon_free(struct daemon *daemon)
 	close_fd(daemon->lock_fd);
 	close_fd(daemon->state_fd);
 	config_unref(daemon->config);
-	lift_deadline(daemon);
+	deadline_lift(daemon->deadline);
 	free(daemon);
 }
 

@@ -11,7 +11,7 @@ failed=0
 # The layer of a file of daemon/ by its name without suffix; modules with several files share a prefix.
 layer_of() {
 	case $1 in
-	mem | error | log | buf | digest | clock | file | name | name_fold | metrics | key | change | node | rate | address_guard | thread) echo 0 ;;
+	mem | error | log | buf | digest | clock | file | name | name_fold | metrics | key | change | node | rate | address_guard | thread | deadline) echo 0 ;;
 	config | config_* | amqp_url | loop | throttle | pool | sdnotify) echo 1 ;;
 	merkle | batch) echo 20 ;;
 	store | store_* | partial | partial_*) echo 21 ;;
