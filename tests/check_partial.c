@@ -8,7 +8,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -22,62 +21,7 @@
 #include <unistd.h>
 
 #include "mem.h"
-
-static char root[256];
-static struct store *store;
-static struct error err;
-
-/* A content, and all that is known of it. */
-static unsigned char *data;
-static size_t size;
-static struct content_id id;
-static struct digest *layer;
-static size_t count;
-static uint32_t piece_bytes;
-
-static int
-remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(path);
-}
-
-static void
-setup(void)
-{
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(root, sizeof(root), "%s/check_partial.XXXXXX", tmp != NULL ? tmp : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(root));
-	store = store_new(root, &err);
-	ck_assert_msg(store != NULL, "%s", err.text);
-}
-
-static void
-teardown(void)
-{
-	store_free(store);
-	free(data);
-	free(layer);
-	nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void
-use_content(size_t bytes)
-{
-	struct merkle_builder *builder = merkle_builder_new();
-
-	free(data);
-	free(layer);
-	size = bytes;
-	data = mem_alloc(size + 1);
-	for (uint64_t i = 0; i < size; i++)
-		data[i] = (unsigned char)((i * 2654435761u) >> 13);
-	ck_assert_int_eq(P2P_OK, merkle_builder_feed(builder, data, size));
-	merkle_builder_end(builder, &id, &layer, &count);
-	merkle_builder_free(builder);
-	piece_bytes = merkle_piece_bytes(size);
-}
+#include "partial_kit.h"
 
 static struct partial *
 open_loaded(uint64_t *read_bytes)
@@ -179,10 +123,8 @@ count_temp_files(void)
 	return found;
 }
 
-#define SMALL_PIECES (5 * 65536)           /* 64 KiB: several in a block */
-#define LARGE_PIECES ((256 << 20) + 99999) /* 512 KiB: several blocks in one */
 static const size_t sizes[] = {
-	1, 16385, 65536, 65537, 262144, 262145, 1000001, (65 << 20) + 12345, LARGE_PIECES + 1
+	1, 16385, 65536, 65537, 262144, 262145, 1000001, (65 << 20) + 12345, KIT_LARGE_PIECES
 };
 #define SIZES (int)(sizeof(sizes) / sizeof(sizes[0]))
 
@@ -267,7 +209,7 @@ END_TEST
 START_TEST(test_a_flipped_bit_in_any_leaf_stops_at_its_piece_and_the_piece_can_come_again)
 {
 	/* Pieces smaller than a block, and larger. */
-	use_content(_i == 0 ? SMALL_PIECES : LARGE_PIECES);
+	use_content(_i == 0 ? KIT_SMALL_PIECES : KIT_LARGE_PIECES);
 	const uint64_t target = 2;
 	struct partial *partial = open_new();
 
@@ -296,7 +238,7 @@ END_TEST
 
 START_TEST(test_wrong_bytes_never_damage_a_piece_that_is_verified)
 {
-	use_content(_i == 0 ? SMALL_PIECES : LARGE_PIECES);
+	use_content(_i == 0 ? KIT_SMALL_PIECES : KIT_LARGE_PIECES);
 	struct partial *partial = open_new();
 	unsigned char *wrong = mem_zero(2, piece_bytes);
 
@@ -459,7 +401,7 @@ START_TEST(test_a_kill_before_the_first_sync_costs_reading_and_no_question)
 {
 	uint64_t read_bytes = 0;
 
-	use_content(SMALL_PIECES);
+	use_content(KIT_SMALL_PIECES);
 	partial_free(open_new()); /* not a byte came */
 	struct partial *partial = open_loaded(&read_bytes);
 	ck_assert_uint_eq(0, read_bytes);
@@ -483,7 +425,7 @@ START_TEST(test_a_layer_that_was_kept_and_then_damaged_is_not_believed)
 {
 	uint64_t read_bytes = 0;
 
-	use_content(SMALL_PIECES);
+	use_content(KIT_SMALL_PIECES);
 	struct partial *partial = open_new();
 	feed(partial, 0, 1, 16384);
 	partial_free(partial);
@@ -527,7 +469,7 @@ START_TEST(test_half_a_large_piece_is_not_read_after_a_close_in_order)
 {
 	uint64_t read_bytes = 1;
 
-	use_content(LARGE_PIECES);
+	use_content(KIT_LARGE_PIECES);
 	struct partial *partial = open_new();
 	feed(partial, 3, 1, 65536);
 	struct partial_sink *sink = partial_sink_new(partial, 40, 1);
@@ -1173,7 +1115,8 @@ main(void)
 	TCase *all = tcase_create("partial");
 
 	tcase_set_timeout(all, 300);
-	tcase_add_checked_fixture(all, setup, teardown);
+	tcase_add_unchecked_fixture(all, partial_kit_prepare, NULL);
+	tcase_add_checked_fixture(all, partial_kit_setup, partial_kit_teardown);
 	tcase_add_loop_test(all, test_a_content_comes_in_and_is_published_with_mode_and_time, 0,
 			    SIZES);
 	tcase_add_test(all, test_an_empty_content_is_complete_at_once);
@@ -1192,7 +1135,8 @@ main(void)
 	tcase_add_loop_test(
 	    all, test_a_closed_partial_that_was_edited_is_read_again_and_loses_the_wrong_piece, 0,
 	    2);
-	tcase_add_test(all, test_what_came_after_the_last_sync_is_verified_and_nothing_else_is_read);
+	tcase_add_test(all,
+		       test_what_came_after_the_last_sync_is_verified_and_nothing_else_is_read);
 	tcase_add_test(all, test_a_kill_keeps_what_is_proven_though_the_file_has_other_times);
 	tcase_add_test(all, test_a_stamp_of_an_earlier_close_tells_nothing);
 	tcase_add_test(all, test_a_have_file_of_an_older_version_is_not_believed);

@@ -6,54 +6,22 @@
 #include "partial.h"
 
 #include <check.h>
-#include <ftw.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mem.h"
+#include "partial_kit.h"
 
 #define LEAF        MERKLE_LEAF_BYTES
 #define BIT(sender) (UINT64_C(1) << (sender))
 
-static char root[256];
-static struct store *store;
-static struct error err;
 static struct partial *partial;
-
-static unsigned char *data;
-static size_t size;
-static struct content_id id;
-static struct digest *layer;
-static size_t count;
-static uint32_t piece_bytes;
-
-static int
-remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(path);
-}
-
-static void
-setup(void)
-{
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(root, sizeof(root), "%s/check_torn.XXXXXX", tmp != NULL ? tmp : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(root));
-	store = store_new(root, &err);
-	ck_assert_msg(store != NULL, "%s", err.text);
-}
 
 static void
 teardown(void)
 {
 	partial_free(partial);
-	store_free(store);
-	free(data);
-	free(layer);
-	nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	partial_kit_teardown();
 }
 
 static void
@@ -67,28 +35,13 @@ open_again(void)
 	ck_assert_int_eq(P2P_OK, partial_set_layer(partial, layer, count, &err));
 }
 
-static void
-use_content(size_t bytes)
-{
-	struct merkle_builder *builder = merkle_builder_new();
-
-	size = bytes;
-	data = mem_alloc(size);
-	for (uint64_t i = 0; i < size; i++)
-		data[i] = (unsigned char)((i * 2654435761u) >> 13);
-	ck_assert_int_eq(P2P_OK, merkle_builder_feed(builder, data, size));
-	merkle_builder_end(builder, &id, &layer, &count);
-	merkle_builder_free(builder);
-	piece_bytes = merkle_piece_bytes(size);
-	open_again();
-}
-
 /* Pieces smaller than a block, of 4 leaves, and larger, of 32. */
 static void
 use_pieces(int which)
 {
-	use_content(which == 0 ? 5 * 65536 : (256 << 20) + 5 * LEAF + 99);
+	use_content(which == 0 ? KIT_SMALL_PIECES : KIT_LARGE_PIECES);
 	ck_assert(which == 0 ? piece_bytes == 65536 : piece_bytes == 2 * STORE_BLOCK);
+	open_again();
 }
 
 static uint32_t
@@ -333,6 +286,7 @@ START_TEST(test_leaves_that_are_too_few_or_too_many_are_no_proof)
 	struct digest leaves[8] = { { { 0 } } };
 
 	use_content(3 * LEAF); /* one piece, whose tree has a padding leaf */
+	open_again();
 	merkle_leaves(hasher_mine(), data, size, leaves);
 	ck_assert_int_eq(give(0, 1, UINT32_MAX, 2, NULL), P2P_BAD_CONTENT);
 	for (size_t n = 0; n <= 8; n++)
@@ -430,7 +384,8 @@ main(void)
 	TCase *all = tcase_create("all");
 
 	tcase_set_timeout(all, 60);
-	tcase_add_checked_fixture(all, setup, teardown);
+	tcase_add_unchecked_fixture(all, partial_kit_prepare, NULL);
+	tcase_add_checked_fixture(all, partial_kit_setup, teardown);
 	tcase_add_loop_test(all, test_a_piece_goes_on_where_a_run_was_cut, 0, 2);
 	tcase_add_loop_test(all, test_a_run_ends_before_a_torn_piece, 0, 2);
 	tcase_add_loop_test(all, test_one_wrong_leaf_costs_one_leaf, 0, 2);
