@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * catalog.c - the life of the catalog, and its scribe.
+ * catalog.c - the life of the catalog: its door for readers, and for who writes.
  *
- * catalog_new() opens the file (catalog_db.c), reads where our own numbering stands and starts the
- * scribe, the one thread that writes.  Batches wait in a list; the scribe takes what has come
- * together, up to GROUP_ROWS, and commits it as one transaction with a savepoint around each batch:
- * a batch that is refused is undone alone, and its neighbours never hear of it.  When the database
- * itself fails (full disk), the transaction is undone as a whole and each batch tried once more on
- * its own, so that a small one may still find room beside a large one.
- *
- * After the commit the head is published, and one post carries the group to the mind, which tells
- * the listener and then completes each batch, in the order of submission.  The post needs nothing
- * of the catalog, so it may still run when that is gone.
+ * catalog_new() opens the file (catalog_open.c), reads where our own numbering stands and starts the
+ * scribe, the one who writes: catalog_scribe.c says when, catalog_write.c what.  Here batches are
+ * only put into the list that it works off.
  *
  * Readers are connections kept for the next who asks.  They are handed out under a lock that is
  * held for a few instructions; there are as many as reads at the same time, READERS_KEPT stay.
@@ -19,26 +12,19 @@
 #include "catalog.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "catalog_db.h"
-#include "log.h"
 #include "mem.h"
-#include "thread.h"
 
-#define GROUP_ROWS   4000 /* of one transaction, unless one batch has more */
-#define READERS_KEPT 8    /* idle connections */
-#define REST_S       1    /* the scribe lets go of its cache after so long without work */
+#define READERS_KEPT 8 /* idle connections */
 
 /* --- the head --- */
 
-/* The scribe's, or before it runs.  Readers go round while `turn` is odd or moved. */
-static void
-publish_head(struct head_cell *cell, const struct peer_row *self)
+/* Readers go round while `turn` is odd or moved. */
+void
+head_publish(struct head_cell *cell, const struct peer_row *self)
 {
 	atomic_fetch_add(&cell->turn, 1);
 	atomic_store(&cell->epoch, self->epoch);
@@ -92,195 +78,7 @@ reader_give(struct catalog *catalog, struct db *db)
 		db_close(db);
 }
 
-/* --- the scribe --- */
-
-/* Mind.  Tells and completes a list of batches. */
-static void
-deliver(void *arg)
-{
-	struct catalog_batch *batch = arg;
-	while (batch != NULL) {
-		struct catalog_batch *next = batch->next;
-		const struct catalog_commit *commit = &batch->commit;
-		bool has_news = commit->count > 0 || commit->is_cut || commit->is_ours;
-		if (batch->code == P2P_OK && has_news && batch->on_commit != NULL)
-			batch->on_commit(batch->on_commit_arg, commit);
-		if (batch->done != NULL)
-			batch->done(batch->done_arg, batch->code);
-		catalog_batch_free(batch);
-		batch = next;
-	}
-}
-
-/* Carries out one batch, or leaves no trace of it.  The answer is that of the database; the batch
- * has its own code. */
-static int
-write_batch(struct db *db, struct catalog_batch *batch, struct peer_row *self)
-{
-	struct peer_row before = *self;
-	int code = db_run_plain(db, SQL_SAVE);
-	if (code < 0)
-		return code;
-	batch->code = batch_apply(db, batch, self);
-	if (db->failure != P2P_OK)
-		return db->failure;
-	if (batch->code != P2P_OK) {
-		*self = before;
-		code = db_run_plain(db, SQL_SAVE_UNDO);
-	}
-	return code < 0 ? code : db_run_plain(db, SQL_SAVE_KEEP);
-}
-
-/* One transaction.  P2P_OK: committed, each batch has its code.  Else nothing of it was written. */
-static int
-write_group(struct catalog *catalog, struct catalog_batch *first)
-{
-	struct db *db = catalog->writer;
-	struct peer_row self;
-	db_forgive(db);
-	int code = db_run_plain(db, SQL_BEGIN);
-	if (code == P2P_OK && peer_row_load(db, catalog->self, &self) != 1)
-		code = db->failure != P2P_OK ? db->failure : P2P_IO;
-	for (struct catalog_batch *batch = first; batch != NULL && code == P2P_OK;
-	     batch = batch->next)
-		code = write_batch(db, batch, &self);
-	if (code == P2P_OK)
-		code = db_run_plain(db, SQL_COMMIT);
-	if (code == P2P_OK) {
-		publish_head(&catalog->head, &self);
-		if (db->box_terms != NULL)
-			box_publish(catalog, db);
-	} else if (!sqlite3_get_autocommit(db->handle))
-		db_run_plain(db, SQL_ROLLBACK);
-	return code;
-}
-
-/* Says once that writing fails, and once that it works again. */
-static void
-note_trouble(struct catalog *catalog, int code)
-{
-	if (code == catalog->trouble)
-		return;
-	catalog->trouble = code;
-	if (code != P2P_OK)
-		log_warn("cannot write to the catalog %s: %s", catalog->site.path,
-			 code_title(code));
-	else
-		log_info("the catalog %s can be written again", catalog->site.path);
-}
-
-/* Those who wait for the scribe itself are told here; the mind hears of it later. */
-static void
-wake_waiters(struct catalog *catalog, const struct catalog_batch *first)
-{
-	pthread_mutex_lock(&catalog->mu);
-	for (; first != NULL; first = first->next) {
-		if (first->waiter == NULL)
-			continue;
-		first->waiter->code = first->code;
-		first->waiter->is_done = true;
-	}
-	pthread_cond_broadcast(&catalog->written);
-	pthread_mutex_unlock(&catalog->mu);
-}
-
-static void
-write_list(struct catalog *catalog, struct catalog_batch *first)
-{
-	int code = write_group(catalog, first);
-	if (code == P2P_OK || first->next == NULL) {
-		if (code != P2P_OK)
-			first->code = code;
-		note_trouble(catalog, code);
-		wake_waiters(catalog, first);
-		loop_post(catalog->loop, deliver, first);
-		return;
-	}
-	while (first != NULL) {
-		struct catalog_batch *next = first->next;
-		first->next = NULL;
-		write_list(catalog, first);
-		first = next;
-	}
-}
-
-/* Unlinks what is to be committed together; holds mu. */
-static struct catalog_batch *
-take_group(struct catalog *catalog)
-{
-	struct catalog_batch *first = catalog->first, *last = first;
-	size_t rows = first->rows;
-	while (last->next != NULL && rows + last->next->rows <= GROUP_ROWS) {
-		last = last->next;
-		rows += last->rows;
-	}
-	catalog->first = last->next;
-	last->next = NULL;
-	if (catalog->first == NULL)
-		catalog->last = &catalog->first;
-	return first;
-}
-
-/* Many small pages in the midst of others: without this they stay ours. */
-static void
-give_back_memory(void)
-{
-#ifndef __SANITIZE_ADDRESS__ /* there the heap is not malloc_trim()'s: it was never begun */
-	malloc_trim(0);
-#endif
-}
-
-/* What can wait, while there is nothing else to do; holds mu. */
-static void
-do_chores(struct catalog *catalog)
-{
-	while (catalog->has_chores && catalog->first == NULL && !catalog->is_stopping) {
-		pthread_mutex_unlock(&catalog->mu);
-		catalog->has_chores = names_tidy(catalog->writer);
-		pthread_mutex_lock(&catalog->mu);
-	}
-}
-
-/* Waits for work or the end; holds mu. */
-static void
-rest(struct catalog *catalog)
-{
-	do_chores(catalog);
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += REST_S;
-	while (catalog->first == NULL && !catalog->is_stopping)
-		if (pthread_cond_timedwait(&catalog->wake, &catalog->mu, &until) == ETIMEDOUT)
-			break;
-	if (catalog->first == NULL && !catalog->is_stopping) {
-		pthread_mutex_unlock(&catalog->mu);
-		sqlite3_db_release_memory(catalog->writer->handle);
-		give_back_memory();
-		pthread_mutex_lock(&catalog->mu);
-	}
-	while (catalog->first == NULL && !catalog->is_stopping)
-		pthread_cond_wait(&catalog->wake, &catalog->mu);
-}
-
-static void *
-scribe_main(void *arg)
-{
-	struct catalog *catalog = arg;
-	pthread_mutex_lock(&catalog->mu);
-	for (;;) {
-		rest(catalog);
-		if (catalog->first == NULL)
-			break;
-		struct catalog_batch *group = take_group(catalog);
-		pthread_mutex_unlock(&catalog->mu);
-		write_list(catalog, group);
-		/* Some in any case, lest they grow as long as work keeps coming. */
-		catalog->has_chores = names_tidy(catalog->writer);
-		pthread_mutex_lock(&catalog->mu);
-	}
-	pthread_mutex_unlock(&catalog->mu);
-	return NULL;
-}
+/* --- writing --- */
 
 void
 catalog_submit(struct catalog *catalog, struct catalog_batch *batch, catalog_done_fn done,
@@ -295,7 +93,7 @@ catalog_submit(struct catalog *catalog, struct catalog_batch *batch, catalog_don
 	assert(!catalog->is_stopping);
 	*catalog->last = batch;
 	catalog->last = &batch->next;
-	pthread_cond_signal(&catalog->wake);
+	scribe_wake(catalog);
 	pthread_mutex_unlock(&catalog->mu);
 }
 
@@ -371,9 +169,9 @@ catalog_new(struct loop *loop, const char *state_directory, const char *self, ch
 		error_set(err, P2P_IO, "cannot read the catalog %s", catalog->site.path);
 		goto fail;
 	}
-	publish_head(&catalog->head, &row);
+	head_publish(&catalog->head, &row);
 	catalog->has_chores = true;
-	if (thread_start(&catalog->scribe, NULL, "p2pd-scribe", scribe_main, catalog) != 0) {
+	if (scribe_start(catalog) != 0) {
 		error_set(err, P2P_INTERNAL, "cannot start the catalog's thread");
 		goto fail;
 	}
@@ -395,9 +193,9 @@ catalog_stop(struct catalog *catalog)
 		return;
 	pthread_mutex_lock(&catalog->mu);
 	catalog->is_stopping = true;
-	pthread_cond_signal(&catalog->wake);
+	scribe_wake(catalog);
 	pthread_mutex_unlock(&catalog->mu);
-	pthread_join(catalog->scribe, NULL);
+	scribe_end(catalog);
 }
 
 void

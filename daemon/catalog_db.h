@@ -289,7 +289,7 @@ struct catalog {
 	struct db *writer; /* the scribe's, once it runs */
 	pthread_t scribe;
 	int trouble;     /* the scribe's: code of the last failed commit */
-	bool has_chores; /* the scribe's: names_tidy() may have more to do */
+	bool has_chores; /* the scribe's: write_chores() may have more to do */
 
 	pthread_mutex_t mu;     /* of what follows */
 	pthread_cond_t written; /* for those who wait for a batch */
@@ -303,6 +303,17 @@ struct catalog {
 /* A reading connection for this call.  NULL: P2P_IO. */
 struct db *reader_take(struct catalog *catalog);
 void reader_give(struct catalog *catalog, struct db *db);
+/* catalog_scribe.c: begins to have written what waits, 0 or an errno; something waits, or the end has come (holds mu);
+ * returns when nothing waits any more. */
+int scribe_start(struct catalog *catalog);
+void scribe_wake(struct catalog *catalog);
+void scribe_end(struct catalog *catalog);
+/* catalog_write.c, for the scribe and without mu.  Commits some of what waits and posts the answers; false: nothing waits. */
+bool write_waiting(struct catalog *catalog);
+/* Some of what can be put off; true if there may be more of it. */
+bool write_chores(struct catalog *catalog);
+/* Tells everybody where our own row stands.  The scribe's, or before it begins. */
+void head_publish(struct head_cell *cell, const struct peer_row *self);
 /* Tells everybody how full the outbox is. */
 int box_publish(struct catalog *catalog, struct db *db);
 

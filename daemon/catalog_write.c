@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * catalog_write.c - what the scribe does: it commits what waits, and tells.
+ *
+ * Batches wait in a list.  What has come together is taken from it, up to GROUP_ROWS, and committed
+ * as one transaction with a savepoint around each batch: a batch that is refused is undone alone,
+ * and its neighbours never hear of it.  When the database itself fails (full disk), the transaction
+ * is undone as a whole and each batch tried once more on its own, so that a small one may still find
+ * room beside a large one.
+ *
+ * After the commit the head is published, and one post carries the group to the mind, which tells
+ * the listener and then completes each batch, in the order of submission.  The post needs nothing
+ * of the catalog, so it may still run when that is gone.
+ *
+ * When it is done is up to others: catalog_scribe.c has the thread, and nothing here knows of one.
+ */
+#include <string.h>
+
+#include "catalog_db.h"
+#include "log.h"
+
+#define GROUP_ROWS 4000 /* of one transaction, unless one batch has more */
+
+/* Mind.  Tells and completes a list of batches. */
+static void
+deliver(void *arg)
+{
+	struct catalog_batch *batch = arg;
+	while (batch != NULL) {
+		struct catalog_batch *next = batch->next;
+		const struct catalog_commit *commit = &batch->commit;
+		bool has_news = commit->count > 0 || commit->is_cut || commit->is_ours;
+		if (batch->code == P2P_OK && has_news && batch->on_commit != NULL)
+			batch->on_commit(batch->on_commit_arg, commit);
+		if (batch->done != NULL)
+			batch->done(batch->done_arg, batch->code);
+		catalog_batch_free(batch);
+		batch = next;
+	}
+}
+
+/* Carries out one batch, or leaves no trace of it.  The answer is that of the database; the batch
+ * has its own code. */
+static int
+write_batch(struct db *db, struct catalog_batch *batch, struct peer_row *self)
+{
+	struct peer_row before = *self;
+	int code = db_run_plain(db, SQL_SAVE);
+	if (code < 0)
+		return code;
+	batch->code = batch_apply(db, batch, self);
+	if (db->failure != P2P_OK)
+		return db->failure;
+	if (batch->code != P2P_OK) {
+		*self = before;
+		code = db_run_plain(db, SQL_SAVE_UNDO);
+	}
+	return code < 0 ? code : db_run_plain(db, SQL_SAVE_KEEP);
+}
+
+/* One transaction.  P2P_OK: committed, each batch has its code.  Else nothing of it was written. */
+static int
+write_group(struct catalog *catalog, struct catalog_batch *first)
+{
+	struct db *db = catalog->writer;
+	struct peer_row self;
+	db_forgive(db);
+	int code = db_run_plain(db, SQL_BEGIN);
+	if (code == P2P_OK && peer_row_load(db, catalog->self, &self) != 1)
+		code = db->failure != P2P_OK ? db->failure : P2P_IO;
+	for (struct catalog_batch *batch = first; batch != NULL && code == P2P_OK;
+	     batch = batch->next)
+		code = write_batch(db, batch, &self);
+	if (code == P2P_OK)
+		code = db_run_plain(db, SQL_COMMIT);
+	if (code == P2P_OK) {
+		head_publish(&catalog->head, &self);
+		if (db->box_terms != NULL)
+			box_publish(catalog, db);
+	} else if (!sqlite3_get_autocommit(db->handle))
+		db_run_plain(db, SQL_ROLLBACK);
+	return code;
+}
+
+/* Says once that writing fails, and once that it works again. */
+static void
+note_trouble(struct catalog *catalog, int code)
+{
+	if (code == catalog->trouble)
+		return;
+	catalog->trouble = code;
+	if (code != P2P_OK)
+		log_warn("cannot write to the catalog %s: %s", catalog->site.path,
+			 code_title(code));
+	else
+		log_info("the catalog %s can be written again", catalog->site.path);
+}
+
+/* Those who wait for the scribe itself are told here; the mind hears of it later. */
+static void
+wake_waiters(struct catalog *catalog, const struct catalog_batch *first)
+{
+	pthread_mutex_lock(&catalog->mu);
+	for (; first != NULL; first = first->next) {
+		if (first->waiter == NULL)
+			continue;
+		first->waiter->code = first->code;
+		first->waiter->is_done = true;
+	}
+	pthread_cond_broadcast(&catalog->written);
+	pthread_mutex_unlock(&catalog->mu);
+}
+
+static void
+write_list(struct catalog *catalog, struct catalog_batch *first)
+{
+	int code = write_group(catalog, first);
+	if (code == P2P_OK || first->next == NULL) {
+		if (code != P2P_OK)
+			first->code = code;
+		note_trouble(catalog, code);
+		wake_waiters(catalog, first);
+		loop_post(catalog->loop, deliver, first);
+		return;
+	}
+	while (first != NULL) {
+		struct catalog_batch *next = first->next;
+		first->next = NULL;
+		write_list(catalog, first);
+		first = next;
+	}
+}
+
+/* Unlinks what is to be committed together, or NULL if nothing waits; holds mu. */
+static struct catalog_batch *
+take_group(struct catalog *catalog)
+{
+	struct catalog_batch *first = catalog->first, *last = first;
+	if (first == NULL)
+		return NULL;
+	size_t rows = first->rows;
+	while (last->next != NULL && rows + last->next->rows <= GROUP_ROWS) {
+		last = last->next;
+		rows += last->rows;
+	}
+	catalog->first = last->next;
+	last->next = NULL;
+	if (catalog->first == NULL)
+		catalog->last = &catalog->first;
+	return first;
+}
+
+bool
+write_waiting(struct catalog *catalog)
+{
+	pthread_mutex_lock(&catalog->mu);
+	struct catalog_batch *group = take_group(catalog);
+	pthread_mutex_unlock(&catalog->mu);
+	if (group == NULL)
+		return false;
+	write_list(catalog, group);
+	/* Some in any case, lest they grow as long as work keeps coming. */
+	catalog->has_chores = names_tidy(catalog->writer);
+	return true;
+}
+
+bool
+write_chores(struct catalog *catalog)
+{
+	if (catalog->has_chores)
+		catalog->has_chores = names_tidy(catalog->writer);
+	return catalog->has_chores;
+}
