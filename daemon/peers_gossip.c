@@ -42,16 +42,6 @@ peers_touch(struct peers *peers, struct peer *peer)
 	peer->touched_ms = clock_ms();
 }
 
-size_t
-peers_count(const struct peers *peers, bool are_away)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < peers->count; i++)
-		count += (peers->all[i]->state == PEER_AWAY) == are_away;
-	return count;
-}
-
 /* --- who is in the network --- */
 
 static int
@@ -192,7 +182,7 @@ peers_moved(struct peers *peers, struct peer *peer)
 	struct notice notice = notice_of(peer->id, peer->epoch, peer->seq);
 
 	peers_touch(peers, peer);
-	if (!peers->is_stopping && peers_count(peers, false) > PEERS_DIRECT_MAX)
+	if (!peers->is_stopping && peers->count - peers->away > PEERS_DIRECT_MAX)
 		relay(peers, &notice, PEERS_FANOUT);
 }
 
@@ -261,7 +251,7 @@ peers_tell_due(struct peers *peers, uint64_t now_ms)
 	if (peers->tell_due_ms > now_ms)
 		return;
 	peers->tell_due_ms = PEERS_NEVER;
-	if (peers_count(peers, false) > PEERS_DIRECT_MAX) {
+	if (peers->count - peers->away > PEERS_DIRECT_MAX) {
 		tell_some(peers);
 		return;
 	}

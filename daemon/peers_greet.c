@@ -95,7 +95,7 @@ peers_save(struct peers *peers, struct peer *peer)
 static uint64_t
 next_beat_ms(struct peers *peers)
 {
-	uint64_t ms = round_ms(beat_ms(peers), peers_count(peers, false));
+	uint64_t ms = round_ms(beat_ms(peers), peers->count - peers->away);
 
 	/* A long time is spread widely: those that came together would call all at once again and again. */
 	if (ms > beat_ms(peers))
@@ -118,7 +118,7 @@ void
 peers_called(struct peers *peers, struct peer *peer)
 {
 	uint64_t unproven_ms =
-	    PEERS_UNPROVEN_BEATS * round_ms(beat_ms(peers), peers_count(peers, false));
+	    PEERS_UNPROVEN_BEATS * round_ms(beat_ms(peers), peers->count - peers->away);
 
 	peers_heard(peers, peer);
 	if (peer->greet.greeting == NULL && peer->heard_ms - peer->proven_ms < unproven_ms)
@@ -131,7 +131,7 @@ peers_lose(struct peers *peers, struct peer *peer, uint64_t again_ms)
 	uint64_t now_ms = clock_ms();
 
 	peer->flaps = now_ms - peer->turned_ms < peers->pace.again_max_ms ? peer->flaps + 1 : 0;
-	peer->state = PEER_AWAY;
+	peers_set_state(peers, peer, PEER_AWAY);
 	peer->turned_ms = now_ms;
 	peer->greet.back_off_ms = again_ms;
 	peer->greet.due_ms = now_ms + peers_jitter(peers, again_ms);
@@ -174,7 +174,7 @@ peer_failed(struct peers *peers, struct peer *peer)
 				       ? beat_ms(peers)
 				       : peers->pace.again_max_ms;
 
-		back_off(peers, greet, round_ms(most_ms, peers_count(peers, true)));
+		back_off(peers, greet, round_ms(most_ms, peers->away));
 		return;
 	}
 	if (peer->state == PEER_HERE || peer->failures >= PEERS_AWAY_FAILURES)
@@ -185,7 +185,7 @@ peer_failed(struct peers *peers, struct peer *peer)
 	}
 	greet->due_ms = clock_ms() + peers->pace.again_ms;
 	if (peer->state == PEER_HERE) {
-		peer->state = PEER_SUSPECT;
+		peers_set_state(peers, peer, PEER_SUSPECT);
 		peers_changed(peers, peer);
 	}
 }
@@ -264,7 +264,7 @@ peer_answered(struct peers *peers, struct peer *peer, const char *address,
 		: (uint32_t)((7 * (uint64_t)peer->round_trip_us + greeting->round_trip_us) / 8);
 	peers_heard(peers, peer);
 	peer->proven_ms = peer->heard_ms;
-	peer->state = PEER_HERE;
+	peers_set_state(peers, peer, PEER_HERE);
 	peer->failures = 0;
 	peer->greet.back_off_ms = 0;
 	peer->greet.at = 0;

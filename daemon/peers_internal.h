@@ -59,12 +59,19 @@ struct greeted {
 };
 
 struct peer {
+	/* What is looked at in every peer whenever the timer is set stands close together. */
 	char id[PEER_ID_SIZE];
+	enum peer_state state;		/* peers_set_state() */
+	struct greeted greet;
+	bool pull_wanted;
+	uint64_t pull_after_ms;		/* not before */
+	struct pull *pull;		/* under way, the commit included */
+	struct telling *telling;	/* a notice to it under way */
+	int64_t silent_ms;		/* on the monotonic clock since when; before our start: less than 0 */
+
 	char name[NODE_NAME_SIZE];
 	char version[NODE_VERSION_SIZE];
 	struct addresses addresses;	/* the one that answered last is first */
-	enum peer_state state;
-	struct greeted greet;
 	unsigned failures;		/* in a row */
 	unsigned flaps;			/* times in a row that it came and soon went */
 	uint64_t turned_ms;		/* when it last came or went */
@@ -72,7 +79,6 @@ struct peer {
 	uint64_t file_count, byte_count;
 	uint64_t heard_ms;		/* PEERS_NEVER: not in this run */
 	int64_t heard_wall_ms;
-	int64_t silent_ms;		/* on the monotonic clock since when; before our start: less than 0 */
 	uint64_t saved_ms;		/* when it was last remembered */
 	bool is_unsaved;		/* something worth remembering changed */
 	uint64_t proven_ms;		/* when it last answered us */
@@ -82,15 +88,11 @@ struct peer {
 
 	/* Its catalog: how far we have it, and what is to be done. */
 	uint64_t epoch, seq;
-	bool pull_wanted;
 	uint64_t wanted_epoch, wanted_seq;
-	uint64_t pull_after_ms;		/* not before */
 	uint64_t quiet_until_ms;	/* notices wait until */
 	uint64_t hold_until_ms;		/* everything waits until, after pages that made no sense */
 	uint64_t resync_ms;		/* when it last began anew; 0: never */
-	struct pull *pull;		/* under way, the commit included */
 	/* Notices to it. */
-	struct telling *telling;	/* under way */
 	bool tell_again;
 	struct telling *leaving;	/* our good-bye, under way */
 
@@ -119,7 +121,7 @@ struct peers {
 	void *on_change_arg;
 
 	struct peer *all[PEERS_MAX];
-	size_t count;
+	size_t count, away;		/* of all; of those that are away */
 	struct peer *buckets[PEERS_BUCKETS];
 	struct candidate *candidates[PEERS_CANDIDATES_MAX + CONFIG_LIST_MAX];	/* seeds have their room */
 	size_t candidate_count;
@@ -161,6 +163,7 @@ void	addresses_claimed(const struct node_record *theirs, const char *from_host, 
 struct peer *peers_lookup(const struct peers *peers, const char *id);
 struct peer *peers_add(struct peers *peers, const char *id);	/* NULL when full */
 void	peers_remove(struct peers *peers, struct peer *peer);	/* nothing may be under way */
+void	peers_set_state(struct peers *peers, struct peer *peer, enum peer_state state);
 /* NULL if there is no room.  One of the same id and host is only given other addresses. */
 struct candidate *peers_add_candidate(struct peers *peers, const char *id, const char *said_by,
 	    const struct addresses *addresses);
@@ -188,8 +191,6 @@ void	peers_drop_commits(struct peers *peers);
 /* peers_gossip.c */
 /* Others are to be told of it. */
 void	peers_touch(struct peers *peers, struct peer *peer);
-/* How many are away; or how many are not. */
-size_t	peers_count(const struct peers *peers, bool are_away);
 /* What a caller (NULL: unknown to us) is told: gives the list. */
 void	peers_tell_known(struct peers *peers, struct peer *caller, struct node_record **ret_known,
 	    size_t *ret_count);

@@ -217,7 +217,16 @@ peers_add(struct peers *peers, const char *id)
 	peer->next_same = *bucket;
 	*bucket = peer;
 	peers->all[peers->count++] = peer;
+	peers->away++;
 	return peer;
+}
+
+void
+peers_set_state(struct peers *peers, struct peer *peer, enum peer_state state)
+{
+	peers->away += state == PEER_AWAY;
+	peers->away -= peer->state == PEER_AWAY;
+	peer->state = state;
 }
 
 void
@@ -225,6 +234,7 @@ peers_remove(struct peers *peers, struct peer *peer)
 {
 	assert(peer->greet.greeting == NULL && peer->pull == NULL && peer->telling == NULL &&
 	       peer->leaving == NULL);
+	peers->away -= peer->state == PEER_AWAY;
 	for (struct peer **at = bucket_of(peers, peer->id); *at != NULL; at = &(*at)->next_same)
 		if (*at == peer) {
 			*at = peer->next_same;
