@@ -6,11 +6,14 @@
  * the daemon: the peers module, or for a page of changes the catalog.  Who is dead refuses at once, or lets it run into the
  * time-out of a connect; so does a cut.
  *
- * What a message weighs: its JSON, by the daemon's own encoder, for it is REST that peers know of each other first; the header of
- * HTTP as it is sent to a daemon and by one, and the segments of a connection of its own, for an idle one is not kept so long.
+ * What a message weighs: its JSON, for it is REST that peers know of each other first; the header of HTTP as it is sent to a daemon
+ * and by one, and the segments of a connection of its own, for an idle one is not kept so long.  The JSON of pages is made by the
+ * daemon's own encoder; that of smaller messages is reckoned from their parts, and of every CHECK_EACH-th compared with what the
+ * encoder makes.
  */
 #include "peers_sim_wire.h"
 
+#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +23,7 @@
 #include "peers_sim_clock.h"
 #include "wire_json.h"
 
+#define CHECK_EACH     64
 #define REQUEST_HEADER 210 /* bytes of HTTP before a body */
 #define ANSWER_HEADER  180
 #define CALLER_TCP     (60 + 5 * 52) /* SYN, and ACK, request, ACK, FIN, ACK, without what they carry */
@@ -71,37 +75,112 @@ half_trip_us(const struct sim_host *a, const struct sim_host *b)
 	return 100 + (low * 7919 + high * 104729) % 9900;
 }
 
-static void
-weigh(struct sim_host *sender, size_t headers, char *text)
+/* --- what a message weighs --- */
+
+static size_t
+measure(char *text)
 {
-	sender->sent.bytes += headers + (text != NULL ? strlen(text) : 0);
+	size_t bytes = strlen(text);
+
 	free(text);
+	return bytes;
 }
 
-static void
-weigh_request(struct message *message)
+static size_t
+digits(uint64_t number)
 {
-	char *text = NULL;
+	size_t count = 1;
 
-	if (message->kind == GREET)
-		text = wire_register_request(&message->mine);
-	else if (message->kind == NOTIFY)
-		text = wire_notice(&message->notice);
-	message->from->sent.messages++;
-	weigh(message->from, REQUEST_HEADER + CALLER_TCP, text);
+	for (; number >= 10; number /= 10)
+		count++;
+	return count;
 }
 
-static void
-weigh_answer(struct message *message)
+/* An empty one has a digit for each number. */
+static size_t
+weigh_record(const struct node_record *record)
 {
-	char *text = NULL;
+	static size_t empty;
+	size_t bytes = strlen(record->id) + strlen(record->name) + strlen(record->version) +
+		       digits(record->epoch) + digits(record->seq) + digits(record->file_count) +
+		       digits(record->byte_count) - 4;
 
-	if (message->kind == GREET && message->code == P2P_OK)
-		text = wire_register_answer(&message->theirs, message->known, message->known_count);
-	else if (message->kind == PULL && message->code == P2P_OK)
-		text = wire_changes(message->page);
-	weigh(message->to, ANSWER_HEADER + CALLED_TCP, text);
+	if (empty == 0)
+		empty = measure(wire_register_request(&(struct node_record){ 0 }));
+	for (size_t i = 0; i < record->address_count; i++)
+		bytes += strlen(record->addresses[i]) + 2 + (i > 0);
+	return empty + bytes;
 }
+
+static size_t
+weigh_registered(const struct message *message)
+{
+	static const struct node_record nobody;
+	static size_t empty;
+	size_t bytes = weigh_record(&message->theirs);
+
+	if (empty == 0)
+		empty = measure(wire_register_answer(&nobody, NULL, 0)) - weigh_record(&nobody);
+	for (size_t i = 0; i < message->known_count; i++)
+		bytes += weigh_record(&message->known[i]) + (i > 0);
+	return empty + bytes;
+}
+
+static size_t
+weigh_notice(const struct notice *notice)
+{
+	static size_t empty[2];
+	size_t *mine = &empty[notice->is_lost];
+
+	if (*mine == 0)
+		*mine = measure(wire_notice(&(struct notice){ .is_lost = notice->is_lost }));
+	return *mine + strlen(notice->peer) + digits(notice->epoch) + digits(notice->seq) - 2;
+}
+
+/* Of some messages, lest the encoders be most of what a simulation does. */
+static bool
+is_checked(void)
+{
+	static unsigned turn;
+
+	return turn++ % CHECK_EACH == 0;
+}
+
+static size_t
+weigh_request(const struct message *message)
+{
+	size_t bytes = 0;
+
+	if (message->kind == GREET) {
+		bytes = weigh_record(&message->mine);
+		if (is_checked())
+			ck_assert_uint_eq(bytes, measure(wire_register_request(&message->mine)));
+	} else if (message->kind == NOTIFY) {
+		bytes = weigh_notice(&message->notice);
+		if (is_checked())
+			ck_assert_uint_eq(bytes, measure(wire_notice(&message->notice)));
+	}
+	return REQUEST_HEADER + CALLER_TCP + bytes;
+}
+
+static size_t
+weigh_answer(const struct message *message)
+{
+	size_t bytes = 0;
+
+	if (message->kind == GREET && message->code == P2P_OK) {
+		bytes = weigh_registered(message);
+		if (is_checked())
+			ck_assert_uint_eq(
+			    bytes, measure(wire_register_answer(&message->theirs, message->known,
+								message->known_count)));
+	} else if (message->kind == PULL && message->code == P2P_OK) {
+		bytes = measure(wire_changes(message->page));
+	}
+	return ANSWER_HEADER + CALLED_TCP + bytes;
+}
+
+/* --- what becomes of it --- */
 
 /* The caller hears what came of it. */
 static void
@@ -174,7 +253,7 @@ answer(struct message *message)
 						message->since, message->limit, &message->page);
 		break;
 	}
-	weigh_answer(message);
+	to->sent.bytes += weigh_answer(message);
 }
 
 static void
@@ -215,6 +294,14 @@ post(struct transport *transport, enum kind kind, const char *address, void *arg
 }
 
 static struct transport_request *
+send_off(struct message *message)
+{
+	message->from->sent.messages++;
+	message->from->sent.bytes += weigh_request(message);
+	return NULL;
+}
+
+static struct transport_request *
 wire_greet(struct transport *transport, const char *address, const struct node_record *mine,
 	   transport_greet_fn fn, void *arg)
 {
@@ -222,8 +309,7 @@ wire_greet(struct transport *transport, const char *address, const struct node_r
 
 	message->mine = *mine;
 	message->fn.greet = fn;
-	weigh_request(message);
-	return NULL;
+	return send_off(message);
 }
 
 static struct transport_request *
@@ -234,8 +320,7 @@ wire_leave(struct transport *transport, const char *address, const char *self, t
 
 	snprintf(message->peer, sizeof(message->peer), "%s", self);
 	message->fn.done = fn;
-	weigh_request(message);
-	return NULL;
+	return send_off(message);
 }
 
 static struct transport_request *
@@ -246,8 +331,7 @@ wire_notify(struct transport *transport, const char *address, const struct notic
 
 	message->notice = *notice;
 	message->fn.done = fn;
-	weigh_request(message);
-	return NULL;
+	return send_off(message);
 }
 
 static struct transport_request *
@@ -261,8 +345,7 @@ wire_pull(struct transport *transport, const char *address, const char *peer, ui
 	message->epoch = epoch;
 	message->since = since;
 	message->fn.pull = fn;
-	weigh_request(message);
-	return NULL;
+	return send_off(message);
 }
 
 static const struct transport_ops wire_ops = { .name = "simulated",
