@@ -25,6 +25,7 @@
 
 #define CASE_S  3600 /* a thousand peers, on a busy machine */
 #define CHANGES 20
+#define CHANGED 100 /* peers whose files change while the network is cut, about */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define LARGE 20
@@ -68,11 +69,12 @@ static struct agreement
 wait_for_agreement(struct life *life)
 {
 	uint64_t meshed_ms = peers_sim_run(life->sim, 10 * MINUTE, is_meshed, NULL);
-	uint64_t equal_ms = meshed_ms + peers_sim_run(life->sim, 10 * MINUTE, is_equal, NULL);
+	uint64_t equal_ms = peers_sim_run(life->sim, 10 * MINUTE, is_equal, NULL);
 
-	ck_assert(peers_sim_is_meshed(life->sim));
-	ck_assert(peers_sim_is_equal(life->sim));
-	return (struct agreement){ (double)meshed_ms / 1000, (double)equal_ms / 1000 };
+	ck_assert_uint_lt(meshed_ms, 10 * MINUTE);
+	ck_assert_uint_lt(equal_ms, 10 * MINUTE);
+	return (struct agreement){ (double)meshed_ms / 1000,
+				   (double)(meshed_ms + equal_ms) / 1000 };
 }
 
 /* What all sent since the last call. */
@@ -220,7 +222,7 @@ part_and_heal(struct life *life)
 {
 	peers_sim_cut(life->sim, life->count / 2);
 	peers_sim_run(life->sim, MINUTE, NULL, NULL);
-	for (size_t i = 0; i < life->count; i++)
+	for (size_t i = 0; i < life->count; i += 1 + life->count / CHANGED)
 		peers_sim_change(life->sim, i);
 	peers_sim_run(life->sim, 4 * MINUTE, NULL, NULL);
 	ck_assert(peers_sim_is_meshed(life->sim)); /* each half */
@@ -280,7 +282,7 @@ live(size_t count)
 	change_files(&life);
 	let_join(&life);
 	die_and_come_back(&life, count / 2, false);
-	peers_sim_run(life.sim, 2 * MINUTE, NULL, NULL);
+	peers_sim_run(life.sim, 10 * SECOND, NULL, NULL); /* all have just seen it */
 	die_and_come_back(&life, count / 2, true);
 	part_and_heal(&life);
 	print_costs(&life);
