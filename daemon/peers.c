@@ -365,7 +365,7 @@ take_registration(struct peers *peers, struct peer *peer, const struct node_reco
 	if (peer->state == PEER_HERE && addresses_have_host(&peer->addresses, from_host))
 		peers_called(peers, peer);
 	peers_nudge(peers, peer);
-	peers_news(peers, peer, theirs->epoch, theirs->seq, false);
+	peers_news(peer, theirs->epoch, theirs->seq, false);
 }
 
 int
@@ -428,8 +428,8 @@ peers_noticed(struct peers *peers, const struct notice *notice)
 		return P2P_NOT_FOUND;
 	if (notice->is_lost)
 		peers_doubt(peers, notice->peer);
-	else
-		peers_news(peers, peer, notice->epoch, notice->seq, false);
+	else if (peers_news(peer, notice->epoch, notice->seq, false))
+		peers_arm(peers);
 	return P2P_OK;
 }
 

@@ -242,7 +242,7 @@ take_known(struct peers *peers, const char *address, const struct transport_gree
 			continue;
 		if (peer != NULL) {
 			peers_nudge(peers, peer);
-			peers_news(peers, peer, known->epoch, known->seq, false);
+			peers_news(peer, known->epoch, known->seq, false);
 		}
 		addresses_claimed(known, host, &claimed);
 		if ((peer == NULL || peer->state == PEER_AWAY) && claimed.count > 0)
@@ -285,7 +285,7 @@ peer_answered(struct peers *peers, struct peer *peer, const char *address,
 			peer->told_generation = peers->generation;
 		peers_tell_event(peers, EVENT_PEER_HERE, peer);
 	}
-	peers_news(peers, peer, theirs->epoch, theirs->seq, true);
+	peers_news(peer, theirs->epoch, theirs->seq, true);
 	take_known(peers, address, greeting);
 	if (is_new || was != PEER_HERE)
 		peers_changed(peers, peer);

@@ -182,8 +182,9 @@ void	peers_seeds_lost(struct peers *peers, const char *id);	/* this peer is forg
 void	peers_save(struct peers *peers, struct peer *peer);
 
 /* peers_pull.c */
-/* Its catalog is said to be at (epoch, seq): by itself in an answer to us, or by a message that anybody may have sent. */
-void	peers_news(struct peers *peers, struct peer *peer, uint64_t epoch, uint64_t seq, bool is_answer);
+/* Its catalog is said to be at (epoch, seq): by itself in an answer to us, or by a message that anybody may have sent.  True if that is
+ * to be pulled: then the caller arms. */
+bool	peers_news(struct peer *peer, uint64_t epoch, uint64_t seq, bool is_answer);
 void	peers_pull_due(struct peers *peers, uint64_t now_ms);
 uint64_t peers_pull_next(const struct peers *peers);
 void	peers_drop_commits(struct peers *peers);

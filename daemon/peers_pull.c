@@ -44,15 +44,15 @@ struct commit {
 
 /* When to pull. */
 
+/* The caller arms: once, whatever many peers an answer tells of. */
 static void
-want(struct peers *peers, struct peer *peer, uint64_t after_ms)
+want(struct peer *peer, uint64_t after_ms)
 {
 	if (after_ms < peer->hold_until_ms)
 		after_ms = peer->hold_until_ms;
 	if (!peer->pull_wanted || after_ms < peer->pull_after_ms)
 		peer->pull_after_ms = after_ms;
 	peer->pull_wanted = true;
-	peers_arm(peers);
 }
 
 static bool
@@ -61,17 +61,17 @@ is_had(const struct peer *peer, uint64_t epoch, uint64_t seq)
 	return epoch == peer->epoch && seq <= peer->seq;
 }
 
-void
-peers_news(struct peers *peers, struct peer *peer, uint64_t epoch, uint64_t seq, bool is_answer)
+bool
+peers_news(struct peer *peer, uint64_t epoch, uint64_t seq, bool is_answer)
 {
 	uint64_t now_ms = clock_ms();
 
 	if (epoch == 0 || is_had(peer, epoch, seq))
-		return;
+		return false;
 	peer->wanted_epoch = epoch;
 	peer->wanted_seq = seq;
-	want(peers, peer,
-	     is_answer || now_ms > peer->quiet_until_ms ? now_ms : peer->quiet_until_ms);
+	want(peer, is_answer || now_ms > peer->quiet_until_ms ? now_ms : peer->quiet_until_ms);
+	return true;
 }
 
 /* Its catalog begins anew.  False if it did so a moment ago: then not before resync_ms. */
@@ -143,11 +143,11 @@ on_committed(void *arg, int code)
 		/* The replica is not where we thought: all of it again. */
 		peer->epoch = peer->seq = 0;
 		may_resync(peers, peer);
-		want(peers, peer, clock_ms());
+		want(peer, clock_ms());
 	} else if (code != P2P_OK) {
 		hold(peers, peer, code_title(code));
 	} else if (has_more) {
-		want(peers, peer, clock_ms());
+		want(peer, clock_ms());
 	} else if (peer->pull_wanted && is_had(peer, peer->wanted_epoch, peer->wanted_seq)) {
 		peer->pull_wanted = false;
 	}
@@ -201,7 +201,7 @@ take_page(struct pull *pull, struct change_page *page)
 		if (peer->pull_wanted && peer->pull_after_ms < peer->quiet_until_ms)
 			peer->pull_after_ms = peer->quiet_until_ms;
 	} else if (page->is_reset && peer->epoch != 0 && !may_resync(peers, peer)) {
-		want(peers, peer, peer->hold_until_ms);
+		want(peer, peer->hold_until_ms);
 	} else {
 		submit(pull, page);
 		return;
@@ -215,6 +215,7 @@ on_page(void *arg, int code, const struct error *err, struct change_page *page)
 {
 	struct pull *pull = arg;
 	struct peers *peers = pull->peers;
+	struct peer *peer = pull->peer;
 
 	pull->request = NULL;
 	peers->requests--;
@@ -229,10 +230,11 @@ on_page(void *arg, int code, const struct error *err, struct change_page *page)
 		take_page(pull, page);
 	} else {
 		if (code == P2P_BAD_ANSWER)
-			hold(peers, pull->peer, err->text);
+			hold(peers, peer, err->text);
 		end_pull(pull);
 	}
-	peers_arm(peers);
+	if (peer->pull == NULL)
+		peers_arm(peers);
 }
 
 static void
