@@ -497,16 +497,36 @@ candidate_can_go(const struct peers *peers, const struct candidate *candidate)
 	return peers->tries < PEERS_TRIES_MAX && candidate->greet.greeting == NULL;
 }
 
+/* Is it here already, at all of these addresses?  Many may have told of it before one of them led there. */
+static bool
+is_found(const struct peers *peers, const struct candidate *candidate)
+{
+	const struct peer *peer = candidate->is_seed ? NULL : peers_lookup(peers, candidate->id);
+
+	if (peer == NULL || peer->state != PEER_HERE)
+		return false;
+	for (size_t i = 0; i < candidate->addresses.count; i++)
+		if (!addresses_have(&peer->addresses, candidate->addresses.items[i]))
+			return false;
+	return true;
+}
+
 void
 peers_greet_due(struct peers *peers, uint64_t now_ms)
 {
 	for (size_t i = 0; i < peers->count; i++)
 		if (peers->all[i]->greet.due_ms <= now_ms && peer_can_go(peers, peers->all[i]))
 			greet(peers, peers->all[i], NULL);
-	for (size_t i = 0; i < peers->candidate_count; i++)
-		if (peers->candidates[i]->greet.due_ms <= now_ms &&
-		    candidate_can_go(peers, peers->candidates[i]))
-			greet(peers, NULL, peers->candidates[i]);
+	for (size_t i = 0; i < peers->candidate_count; i++) {
+		struct candidate *candidate = peers->candidates[i];
+
+		if (candidate->greet.due_ms > now_ms || !candidate_can_go(peers, candidate))
+			continue;
+		if (!is_found(peers, candidate))
+			greet(peers, NULL, candidate);
+		else /* the last takes its place */
+			peers_remove_candidate(peers, peers->candidates[i--]);
+	}
 }
 
 uint64_t

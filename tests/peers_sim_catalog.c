@@ -102,7 +102,7 @@ write_file(struct sim_file *file, uint64_t content)
 {
 	struct catalog_local *is = &file->is;
 
-	*is = (struct catalog_local){ .mtime_ns = 1700000000000000000 + (int64_t)content,
+	*is = (struct catalog_local){ .mtime_ns = 1700000000000000000 + (int64_t)(content >> 8),
 				      .mode = 0644 };
 	is->content.size_bytes = 1 + content % 16384; /* of one leaf: no layer */
 	for (size_t i = 0; i < DIGEST_BYTES; i++)
