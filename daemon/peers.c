@@ -153,8 +153,11 @@ peers_arm(struct peers *peers)
 {
 	if (!peers->is_started || peers->is_stopping)
 		return;
-	uint64_t next_ms = earlier(earlier(peers_greet_next(peers), peers_pull_next(peers)),
-				   earlier(peers->tell_due_ms, forget_next(peers)));
+	peers->next.greet_ms = peers_greet_next(peers);
+	peers->next.pull_ms = peers_pull_next(peers);
+	peers->next.forget_ms = forget_next(peers);
+	uint64_t next_ms = earlier(earlier(peers->next.greet_ms, peers->next.pull_ms),
+				   earlier(peers->tell_due_ms, peers->next.forget_ms));
 	uint64_t now_ms = clock_ms();
 
 	if (next_ms == PEERS_NEVER)
@@ -177,9 +180,12 @@ on_timer(void *arg)
 			stopped(peers->stopped_arg);
 		return;
 	}
-	forget_due(peers, now_ms);
-	peers_greet_due(peers, now_ms);
-	peers_pull_due(peers, now_ms);
+	if (peers->next.forget_ms <= now_ms)
+		forget_due(peers, now_ms);
+	if (peers->next.greet_ms <= now_ms)
+		peers_greet_due(peers, now_ms);
+	if (peers->next.pull_ms <= now_ms)
+		peers_pull_due(peers, now_ms);
 	peers_tell_due(peers, now_ms);
 	peers_arm(peers);
 }

@@ -129,6 +129,9 @@ struct peers {
 	uint64_t random;
 
 	struct loop_timer *timer;
+	struct {
+		uint64_t greet_ms, pull_ms, forget_ms;	/* when each is next due, as of the last peers_arm() */
+	} next;
 	uint64_t tell_due_ms;
 	bool is_started, is_stopping;
 	size_t greetings, tries, pulls, relays;	/* under way, by limit */
