@@ -21,6 +21,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "address_guard.h"
 #include "broker.h"
 #include "buf.h"
 #include "catalog.h"
@@ -146,10 +147,31 @@ add_address(struct node_record *self, const char *address)
 	snprintf(self->addresses[self->address_count++], NODE_ADDRESS_SIZE, "%s", address);
 }
 
+static bool
+is_beyond_loopback(const struct config_list *listen)
+{
+	for (size_t i = 0; i < listen->count; i++) {
+		char host[NODE_ADDRESS_SIZE];
+		uint16_t port;
+		if (config_split_address(listen->items[i], host, sizeof(host), &port, NULL) !=
+			P2P_OK ||
+		    !config_is_loopback(host))
+			return true;
+	}
+	return false;
+}
+
+/* A peer that others can reach must not be talked into asking what only this host can. */
+static bool
+is_reachable(const struct config *config)
+{
+	return is_beyond_loopback(&config->rest_listen) || is_beyond_loopback(&config->grpc_listen);
+}
+
 /* Where a face listens; others are told, unless the configuration says what they are told. */
 static void
 describe_face(struct daemon *daemon, enum wire wire, const struct config_list *listen,
-	      const uint16_t *ports, size_t count)
+	      const uint16_t *ports, size_t count, struct address_guard *guard)
 {
 	for (size_t i = 0; i < count; i++) {
 		char host[NODE_ADDRESS_SIZE], address[NODE_ADDRESS_SIZE];
@@ -159,6 +181,7 @@ describe_face(struct daemon *daemon, enum wire wire, const struct config_list *l
 			continue;
 		node_address_make(wire, host, ports[i], address);
 		log_info("%s on %s", wire == WIRE_REST ? "REST" : "gRPC", address);
+		address_guard_own(guard, host, ports[i]);
 		if (daemon->config->network_advertise.count == 0)
 			add_address(&daemon->self, address);
 	}
@@ -175,9 +198,12 @@ describe_addresses(struct daemon *daemon)
 				add_address(&daemon->self, config->network_advertise.items[i]);
 	uint16_t ports[CONFIG_LIST_MAX];
 	size_t count = rest_ports(daemon->rest, ports, CONFIG_LIST_MAX);
-	describe_face(daemon, WIRE_REST, &config->rest_listen, ports, count);
+	struct address_guard guard = { .refuse_private = is_reachable(config) };
+	describe_face(daemon, WIRE_REST, &config->rest_listen, ports, count, &guard);
 	count = rpc_ports(daemon->rpc, ports, CONFIG_LIST_MAX);
-	describe_face(daemon, WIRE_GRPC, &config->grpc_listen, ports, count);
+	describe_face(daemon, WIRE_GRPC, &config->grpc_listen, ports, count, &guard);
+	rest_client_guard(daemon->rest_wire, &guard);
+	rpc_client_guard(daemon->rpc_wire, &guard);
 	peers_set_self(daemon->peers, &daemon->self);
 }
 
@@ -246,27 +272,6 @@ count_lanes(void)
 	return cores < 1 ? 1 : cores > LANES_MAX ? LANES_MAX : (unsigned)cores;
 }
 
-static bool
-is_beyond_loopback(const struct config_list *listen)
-{
-	for (size_t i = 0; i < listen->count; i++) {
-		char host[NODE_ADDRESS_SIZE];
-		uint16_t port;
-		if (config_split_address(listen->items[i], host, sizeof(host), &port, NULL) !=
-			P2P_OK ||
-		    !config_is_loopback(host))
-			return true;
-	}
-	return false;
-}
-
-/* A peer that others can reach must not be talked into asking what only this host can. */
-static bool
-is_reachable(const struct config *config)
-{
-	return is_beyond_loopback(&config->rest_listen) || is_beyond_loopback(&config->grpc_listen);
-}
-
 /* Which peer is meant, for its limit. */
 static bool
 peer_at(void *arg, const char *address, char ret_id[PEER_ID_SIZE])
@@ -278,7 +283,6 @@ peer_at(void *arg, const char *address, char ret_id[PEER_ID_SIZE])
 static bool
 bring_up_wires(struct daemon *daemon, struct error *err)
 {
-	bool refuse = is_reachable(daemon->config);
 	if ((daemon->rest_wire = rest_client_new(daemon->loop, count_lanes(), err)) == NULL)
 		return false;
 	daemon->rpc_wire = rpc_client_new(daemon->loop, daemon->pool, count_lanes(), err);
@@ -289,8 +293,6 @@ bring_up_wires(struct daemon *daemon, struct error *err)
 					       .arg = daemon };
 	rest_client_throttle(daemon->rest_wire, &limit);
 	rpc_client_throttle(daemon->rpc_wire, &limit);
-	rest_client_refuse_private(daemon->rest_wire, refuse);
-	rpc_client_refuse_private(daemon->rpc_wire, refuse);
 	daemon->wires = wires_new(daemon->loop, daemon->rest_wire, daemon->rpc_wire);
 	return true;
 }

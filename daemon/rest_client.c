@@ -135,7 +135,7 @@ new_request(struct rest_client *client, enum verb verb, const char *method, cons
 		.answer_max = WIRE_JSON_MAX,
 		.limits = { .connect_ms = client->limits.connect_ms,
 			    .total_ms = client->limits.answer_ms },
-		.refuse_private = client->refuse_private,
+		.guard = &client->guard,
 	};
 	transport_ended_add(&client->ended, &request->turn);
 	return request;
@@ -439,9 +439,9 @@ rest_client_throttle(struct transport *transport, const struct transport_limit *
 }
 
 void
-rest_client_refuse_private(struct transport *transport, bool refuse)
+rest_client_guard(struct transport *transport, const struct address_guard *guard)
 {
-	client_of(transport)->refuse_private = refuse;
+	client_of(transport)->guard = *guard;
 }
 
 void

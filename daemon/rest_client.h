@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+#include "address_guard.h"
 #include "loop.h"
 #include "transport.h"
 #include "transport_limit.h"
@@ -31,9 +32,9 @@ struct transport *rest_client_new(struct loop *loop, unsigned lanes, struct erro
 void		 rest_client_limit(struct transport *transport, const struct rest_client_limits *limits);
 /* Mind.  Before the first request: the limits of bandwidth of reads. */
 void		 rest_client_throttle(struct transport *transport, const struct transport_limit *limit);
-/* Mind.  For a peer that others can reach: from now on connections to loopback, link-local and IPv4 in IPv6 are refused (P2P_UNREACHABLE),
- * whatever a name resolved to.  Multicast and unspecified addresses are refused always. */
-void		 rest_client_refuse_private(struct transport *transport, bool refuse);
+/* Mind.  Before the first request: where it may not connect to, whatever a name resolved to (P2P_UNREACHABLE).  Copies the guard;
+ * at first it is all zero. */
+void		 rest_client_guard(struct transport *transport, const struct address_guard *guard);
 /* Mind.  Ends every request (their done functions are called, with P2P_SHUTTING_DOWN, before this returns) and joins the threads. */
 void		 rest_client_free(struct transport *transport);
 

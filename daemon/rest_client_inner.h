@@ -49,7 +49,8 @@ struct rest_client {
 	struct loop *loop;
 	struct rest_client_limits limits;
 	struct transport_limit throttle;
-	bool refuse_private, is_ending;
+	struct address_guard guard;
+	bool is_ending;
 	struct lane *small; /* all but reads */
 	unsigned lane_count;
 	struct lane *lanes[REST_CLIENT_LANES_MAX];

@@ -35,7 +35,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "address_guard.h"
 #include "clock.h"
 #include "mem.h"
 #include "thread.h"
@@ -75,11 +74,13 @@ idle_clock_ms(const struct lane *lane)
 static curl_socket_t
 open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
 {
-	const struct lane_exchange *exchange = arg;
+	struct lane_exchange *exchange = arg;
 
 	(void)purpose;
-	if (address_is_refused(&to->addr, exchange->refuse_private))
+	if (address_is_refused(exchange->guard, &to->addr)) {
+		exchange->is_refused = true;
 		return CURL_SOCKET_BAD;
+	}
 	return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 }
 
@@ -334,6 +335,8 @@ finish(struct lane *lane, struct lane_exchange *exchange, CURLcode result)
 		fail(lane, exchange, P2P_CANCELLED, "cancelled");
 	else if (exchange->error.code != P2P_OK) /* one of our callbacks ended it */
 		release(lane, exchange);
+	else if (result == CURLE_COULDNT_CONNECT && exchange->is_refused)
+		fail(lane, exchange, P2P_UNREACHABLE, "no connection goes to such an address");
 	else if (result != CURLE_OK)
 		fail(lane, exchange, code_of(result), curl_easy_strerror(result));
 	else {

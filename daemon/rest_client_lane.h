@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "address_guard.h"
 #include "buf.h"
 #include "error.h"
 #include "rate.h"
@@ -47,7 +48,7 @@ struct lane_exchange {
 	struct lane_limits limits;
 	struct rate *rate;		/* of the bytes that go to feed(); NULL: no limits */
 	char rate_key[RATE_PEER_SIZE];	/* whose they are */
-	bool refuse_private;
+	const struct address_guard *guard;	/* where it may not connect to */
 	atomic_bool is_cancelled;	/* lane_cancel() */
 
 	/* What came: the lane's until ended(). */
@@ -60,6 +61,7 @@ struct lane_exchange {
 	struct lane *lane;
 	void *easy, *headers;		/* curl's */
 	struct lane_exchange *next, *prev;
+	bool is_refused;		/* it may not connect to one of the addresses */
 	bool is_judged;			/* accept() was asked */
 	size_t header_bytes;
 	struct transport_stall stall;

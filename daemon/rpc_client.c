@@ -57,7 +57,8 @@ struct rpc_client {
 	struct loop *loop;
 	struct rpc_client_limits limits;
 	struct transport_limit throttle;
-	bool refuse_private, is_ending, has_warned;
+	struct address_guard guard;
+	bool is_ending, has_warned;
 	struct rpc_names *names;
 	struct rpc_commons *commons; /* NULL until the first request */
 	struct rpc_lane *small;      /* all but reads; NULL until needed, like those */
@@ -289,7 +290,7 @@ start(struct rpc_request *request)
 		return &request->head;
 	}
 	request->asker.fn = on_named;
-	request->asker.refuse_private = client->refuse_private;
+	request->asker.guard = &client->guard;
 	rpc_names_ask(client->names, &request->asker, request->exchange.authority,
 		      client->limits.connect_ms);
 	return &request->head;
@@ -591,9 +592,9 @@ rpc_client_throttle(struct transport *transport, const struct transport_limit *l
 }
 
 void
-rpc_client_refuse_private(struct transport *transport, bool refuse)
+rpc_client_guard(struct transport *transport, const struct address_guard *guard)
 {
-	client_of(transport)->refuse_private = refuse;
+	client_of(transport)->guard = *guard;
 }
 
 void

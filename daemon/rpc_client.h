@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+#include "address_guard.h"
 #include "loop.h"
 #include "pool.h"
 #include "transport.h"
@@ -33,8 +34,8 @@ struct transport *rpc_client_new(struct loop *loop, struct pool *pool, unsigned 
 void		 rpc_client_limit(struct transport *transport, const struct rpc_client_limits *limits);
 /* Mind.  Before the first request: the limits of bandwidth of reads. */
 void		 rpc_client_throttle(struct transport *transport, const struct transport_limit *limit);
-/* As rest_client_refuse_private(). */
-void		 rpc_client_refuse_private(struct transport *transport, bool refuse);
+/* As rest_client_guard(). */
+void		 rpc_client_guard(struct transport *transport, const struct address_guard *guard);
 /* Mind.  Ends every request (their done functions are called, with P2P_SHUTTING_DOWN, before this returns) and joins the threads. */
 void		 rpc_client_free(struct transport *transport);
 

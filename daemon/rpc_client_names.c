@@ -28,7 +28,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "address_guard.h"
 #include "clock.h"
 #include "mem.h"
 
@@ -87,9 +86,18 @@ add_address(struct rpc_target *target, const union address *address, const char 
 	target->count++;
 }
 
+static void
+set_port(union address *address, uint16_t port)
+{
+	if (address->any.sa_family == AF_INET)
+		address->four.sin_port = htons(port);
+	else if (address->any.sa_family == AF_INET6)
+		address->six.sin6_port = htons(port);
+}
+
 /* Of the addresses that are not refused. */
 static void
-make_target(const struct rpc_name *name, const char *port, bool refuse_private,
+make_target(const struct rpc_name *name, const char *port, const struct address_guard *guard,
 	    struct rpc_target *ret)
 {
 	bool as_six = false;
@@ -98,9 +106,13 @@ make_target(const struct rpc_name *name, const char *port, bool refuse_private,
 		as_six |= name->addresses[i].any.sa_family == AF_INET6;
 	*ret = (struct rpc_target){ .count = 0 };
 	snprintf(ret->text, sizeof(ret->text), "%s", as_six ? "ipv6:" : "ipv4:");
-	for (size_t i = 0; i < name->count && ret->count < RPC_NAMES_ADDRESSES_MAX; i++)
-		if (!address_is_refused(&name->addresses[i].any, refuse_private))
-			add_address(ret, &name->addresses[i], port, as_six);
+	for (size_t i = 0; i < name->count && ret->count < RPC_NAMES_ADDRESSES_MAX; i++) {
+		union address address = name->addresses[i];
+
+		set_port(&address, (uint16_t)atoi(port));
+		if (!address_is_refused(guard, &address.any))
+			add_address(ret, &address, port, as_six);
+	}
 }
 
 static void
@@ -109,7 +121,7 @@ answer(struct rpc_names_asker *asker, const struct rpc_name *name)
 	struct error err = { .code = P2P_OK };
 	struct rpc_target target;
 
-	make_target(name, asker->port, asker->refuse_private, &target);
+	make_target(name, asker->port, asker->guard, &target);
 	if (name->count == 0)
 		error_set(&err, P2P_UNREACHABLE, "%s", name->why);
 	else if (target.count == 0)

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "address_guard.h"
 #include "loop.h"
 #include "node.h"
 #include "pool.h"
@@ -29,7 +30,7 @@ struct rpc_names_asker {
 	 * P2P_OK; `err` says why. */
 	void (*fn)(struct rpc_names_asker *asker, int code, const struct error *err,
 	    const struct rpc_target *target);
-	bool refuse_private;		/* address_is_refused() */
+	const struct address_guard *guard;	/* address_is_refused() */
 
 	/* Of rpc_client_names.c. */
 	struct rpc_name *name;		/* NULL: it does not wait */

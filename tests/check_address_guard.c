@@ -9,16 +9,26 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 
+#define PORT 5001
+
+static bool
+is_refused_by(const struct address_guard *guard, const char *text, uint16_t port)
+{
+	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+
+	if (inet_pton(AF_INET, text, &four.sin_addr) == 1)
+		return address_is_refused(guard, (const struct sockaddr *)&four);
+	ck_assert_int_eq(inet_pton(AF_INET6, text, &six.sin6_addr), 1);
+	return address_is_refused(guard, (const struct sockaddr *)&six);
+}
+
 static bool
 is_refused(const char *text, bool refuse_private)
 {
-	struct sockaddr_in four = { .sin_family = AF_INET };
-	struct sockaddr_in6 six = { .sin6_family = AF_INET6 };
+	const struct address_guard guard = { .refuse_private = refuse_private };
 
-	if (inet_pton(AF_INET, text, &four.sin_addr) == 1)
-		return address_is_refused((const struct sockaddr *)&four, refuse_private);
-	ck_assert_int_eq(inet_pton(AF_INET6, text, &six.sin6_addr), 1);
-	return address_is_refused((const struct sockaddr *)&six, refuse_private);
+	return is_refused_by(&guard, text, PORT);
 }
 
 START_TEST(test_peers_live_here)
@@ -44,7 +54,8 @@ START_TEST(test_nobody_connects_there)
 		ck_assert_msg(is_refused(never[i], false), "%s", never[i]);
 		ck_assert_msg(is_refused(never[i], true), "%s", never[i]);
 	}
-	ck_assert(address_is_refused(&(struct sockaddr){ .sa_family = AF_UNIX }, false));
+	ck_assert(address_is_refused(&(struct address_guard){ 0 },
+				     &(struct sockaddr){ .sa_family = AF_UNIX }));
 }
 END_TEST
 
@@ -70,6 +81,51 @@ START_TEST(test_what_is_of_this_host_is_refused_to_who_can_be_reached)
 }
 END_TEST
 
+/* A host has 127.0.0.0/8 and, as a rule, ::1; it has none of the addresses for documents. */
+START_TEST(test_where_we_listen_we_do_not_connect)
+{
+	struct address_guard guard = { 0 };
+
+	address_guard_own(&guard, "127.0.0.7", PORT);
+	address_guard_own(&guard, "2001:db8::7", PORT);
+	ck_assert(is_refused_by(&guard, "127.0.0.7", PORT));
+	ck_assert(is_refused_by(&guard, "::ffff:127.0.0.7", PORT));
+	ck_assert(is_refused_by(&guard, "2001:db8::7", PORT));
+	ck_assert(!is_refused_by(&guard, "127.0.0.7", PORT + 1));
+	/* Another peer of this host, at another of its addresses. */
+	ck_assert(!is_refused_by(&guard, "127.0.0.8", PORT));
+	ck_assert(!is_refused_by(&guard, "2001:db8::8", PORT));
+}
+END_TEST
+
+START_TEST(test_a_wildcard_and_a_name_stand_for_every_address_of_this_host)
+{
+	static const char *const all[] = { "0.0.0.0", "::", "host-a.example" };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		struct address_guard guard = { 0 };
+
+		address_guard_own(&guard, all[i], PORT);
+		ck_assert_msg(is_refused_by(&guard, "127.0.0.8", PORT), "%s", all[i]);
+		ck_assert_msg(is_refused_by(&guard, "::ffff:127.0.0.8", PORT), "%s", all[i]);
+		ck_assert_msg(!is_refused_by(&guard, "127.0.0.8", PORT + 1), "%s", all[i]);
+		ck_assert_msg(!is_refused_by(&guard, "192.0.2.7", PORT), "%s", all[i]);
+		ck_assert_msg(!is_refused_by(&guard, "2001:db8::7", PORT), "%s", all[i]);
+	}
+}
+END_TEST
+
+START_TEST(test_more_places_than_are_remembered_are_no_harm)
+{
+	struct address_guard guard = { 0 };
+
+	for (uint16_t i = 0; i <= ADDRESS_OWN_MAX; i++)
+		address_guard_own(&guard, "127.0.0.1", PORT + i);
+	ck_assert(is_refused_by(&guard, "127.0.0.1", PORT + ADDRESS_OWN_MAX - 1));
+	ck_assert(!is_refused_by(&guard, "127.0.0.1", PORT + ADDRESS_OWN_MAX));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -79,6 +135,9 @@ main(void)
 	tcase_add_test(tcase, test_peers_live_here);
 	tcase_add_test(tcase, test_nobody_connects_there);
 	tcase_add_test(tcase, test_what_is_of_this_host_is_refused_to_who_can_be_reached);
+	tcase_add_test(tcase, test_where_we_listen_we_do_not_connect);
+	tcase_add_test(tcase, test_a_wildcard_and_a_name_stand_for_every_address_of_this_host);
+	tcase_add_test(tcase, test_more_places_than_are_remembered_are_no_harm);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

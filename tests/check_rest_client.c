@@ -519,14 +519,20 @@ START_TEST(test_refused_addresses_see_no_connection)
 	struct stage stage;
 
 	stage_open(&stage, &script);
-	rest_client_refuse_private(stage.client, true);
-	start_read(&stage, 16, 4, 8);
-	stage_wait(&stage);
-	ck_assert_int_eq(stage.outcome.code, P2P_UNREACHABLE);
+	const char *port = strrchr(stage.server.address, ':');
+	struct address_guard own = { 0 }, private = { .refuse_private = true };
+	address_guard_own(&own, "127.0.0.1", (uint16_t)atoi(port + 1));
+	for (int i = 0; i < 2; i++) {
+		rest_client_guard(stage.client, i == 0 ? &own : &private);
+		memset(&stage.outcome, 0, sizeof(stage.outcome));
+		start_read(&stage, 16, 4, 8);
+		stage_wait(&stage);
+		ck_assert_int_eq(stage.outcome.code, P2P_UNREACHABLE);
+		ck_assert_ptr_nonnull(strstr(stage.outcome.text, "no connection goes to"));
+	}
 	/* By name too. */
 	memset(&stage.outcome, 0, sizeof(stage.outcome));
-	snprintf(stage.server.address, sizeof(stage.server.address), "http://localhost%s",
-		 strrchr(stage.server.address, ':'));
+	snprintf(stage.server.address, sizeof(stage.server.address), "http://localhost%s", port);
 	start_read(&stage, 16, 4, 8);
 	stage_wait(&stage);
 	ck_assert_int_eq(stage.outcome.code, P2P_UNREACHABLE);

@@ -1512,7 +1512,16 @@ START_TEST(test_refused_addresses_see_no_connection)
 		expect(&stage, P2P_UNREACHABLE);
 		ck_assert_ptr_nonnull(strstr(stage.outcome.text, "no connection goes to"));
 	}
-	rpc_client_refuse_private(stage.client, true);
+	struct address_guard guard = { 0 };
+	address_guard_own(&guard, "0.0.0.0", listener.port);
+	rpc_client_guard(stage.client, &guard);
+	stage_again(&stage);
+	snprintf(stage.address, sizeof(stage.address), "grpc://127.9.9.9:%u", listener.port);
+	start_notify(&stage);
+	expect(&stage, P2P_UNREACHABLE);
+	ck_assert_ptr_nonnull(strstr(stage.outcome.text, "no connection goes to"));
+	guard = (struct address_guard){ .refuse_private = true };
+	rpc_client_guard(stage.client, &guard);
 	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
 		stage_again(&stage);
 		snprintf(stage.address, sizeof(stage.address), "grpc://%s:%u", hosts[i],
