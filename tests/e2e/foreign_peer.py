@@ -27,6 +27,9 @@ Of what it says to hold (all of it, if none of these):
     flood       pieces and pieces on their way, as many as go in, again and again, and never waits
     vast        an answer without an end
     silent      nothing: the question is not answered
+
+Of any question:
+    PATTERN=URL is sent on to URL, by a 302, if its path begins with PATTERN, a regular expression
 """
 import base64
 import hashlib
@@ -188,8 +191,17 @@ class Handler(BaseHTTPRequestHandler):
             self.pass_on(bytes([byte]))
             time.sleep(1)
 
+    def is_sent_on(self):
+        for pattern, _, url in (mood.partition("=") for mood in moods):
+            if url and re.match(pattern, self.path):
+                self.answer(302, Location=url)
+                return True
+        return False
+
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.is_sent_on():
+            return
         if self.path == "/v1/peers":
             self.answer(200, json.dumps({"node": RECORD, "peers": []}).encode())
         else:
@@ -197,6 +209,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         query = dict(re.findall(r"[?&](\w+)=([^&]*)", self.path))
+        if self.is_sent_on():
+            return
         if self.path.startswith("/v1/catalog"):
             since = int(query.get("since", 0)) if int(query.get("epoch", 0)) == EPOCH else 0
             self.answer(200, json.dumps({
