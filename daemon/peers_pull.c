@@ -68,8 +68,11 @@ peers_news(struct peer *peer, uint64_t epoch, uint64_t seq, bool is_answer)
 
 	if (epoch == 0 || is_had(peer, epoch, seq))
 		return false;
-	peer->wanted_epoch = epoch;
-	peer->wanted_seq = seq;
+	/* One that is late does not hide a newer one that waits. */
+	if (!peer->pull_wanted || epoch != peer->wanted_epoch || seq > peer->wanted_seq) {
+		peer->wanted_epoch = epoch;
+		peer->wanted_seq = seq;
+	}
 	want(peer, is_answer || now_ms > peer->quiet_until_ms ? now_ms : peer->quiet_until_ms);
 	return true;
 }

@@ -722,6 +722,39 @@ START_TEST(test_notices_that_bring_nothing_are_slowed_down)
 }
 END_TEST
 
+/* Notices come by several ways, and one may be late.  No heart-beat mends it here. */
+START_TEST(test_a_late_notice_does_not_hide_a_newer_one)
+{
+	struct stage stage;
+	struct catalog_head head;
+	struct notice notice = { 0 };
+
+	stage_open(&stage, 2);
+	for (size_t i = 0; i < 2; i++)
+		stage.nodes[i].config->network_heartbeat_s = 3600;
+	put(&stage.nodes[1], "a");
+	stage_start(&stage);
+	WAIT_FOR(&stage, has_all_of(&stage.nodes[0], &stage.nodes[1]));
+	put(&stage.nodes[1], "b");
+	catalog_head(stage.nodes[1].catalog, &head);
+	memcpy(notice.peer, stage.nodes[1].self.id, sizeof(notice.peer));
+	notice.epoch = head.epoch;
+	notice.seq = head.seq;
+	unsigned pulled = stage.nodes[1].pulled;
+	ck_assert_int_eq(peers_noticed(stage.nodes[0].peers, &notice), P2P_OK);
+	while (stage.nodes[1].pulled == pulled)
+		loop_turn(stage.loop, 1);
+	/* The page is not in the catalog yet. */
+	put(&stage.nodes[1], "c");
+	notice.seq++;
+	ck_assert_int_eq(peers_noticed(stage.nodes[0].peers, &notice), P2P_OK);
+	notice.seq--;
+	ck_assert_int_eq(peers_noticed(stage.nodes[0].peers, &notice), P2P_OK);
+	WAIT_FOR(&stage, has_all_of(&stage.nodes[0], &stage.nodes[1]));
+	stage_close(&stage);
+}
+END_TEST
+
 START_TEST(test_a_replica_that_was_lost_is_pulled_anew)
 {
 	struct stage stage;
@@ -807,6 +840,7 @@ main(void)
 	tcase_add_test(tcase, test_lying_registrants_cost_bounded_state);
 	tcase_add_test(tcase, test_nobody_takes_a_peers_address_away);
 	tcase_add_test(tcase, test_notices_that_bring_nothing_are_slowed_down);
+	tcase_add_test(tcase, test_a_late_notice_does_not_hide_a_newer_one);
 	tcase_add_test(tcase, test_a_replica_that_was_lost_is_pulled_anew);
 	tcase_add_test(tcase, test_remembered_peers_are_greeted_without_a_seed);
 	suite_add_tcase(suite, tcase);
