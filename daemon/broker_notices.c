@@ -92,7 +92,7 @@ hand_over(void *arg)
 	}
 }
 
-/* Where one of this peer waits, or a new place at the end.  Holds mu. */
+/* Where one of this peer waits, or a new place at the end, all zero.  Holds mu. */
 static struct notice *
 place_for(struct inbox *inbox, const char *peer)
 {
@@ -106,7 +106,9 @@ place_for(struct inbox *inbox, const char *peer)
 		inbox->count--;
 		metrics_add(METRIC_AMQP_NOTICES_DROPPED, 1);
 	}
-	return &inbox->items[(inbox->first + inbox->count++) % BROKER_NOTICES_MAX];
+	struct notice *at = &inbox->items[(inbox->first + inbox->count++) % BROKER_NOTICES_MAX];
+	*at = (struct notice){ 0 };
+	return at;
 }
 
 static void
@@ -114,7 +116,9 @@ put(struct broker *broker, const struct notice *notice)
 {
 	struct inbox *inbox = broker->inbox;
 	pthread_mutex_lock(&inbox->mu);
-	*place_for(inbox, notice->peer) = *notice;
+	struct notice *place = place_for(inbox, notice->peer);
+	if (place->epoch != notice->epoch || place->seq <= notice->seq)
+		*place = *notice; /* else it is late */
 	bool is_posted = inbox->is_posted;
 	inbox->is_posted = true;
 	pthread_mutex_unlock(&inbox->mu);

@@ -323,11 +323,23 @@ START_TEST(test_of_one_peer_the_newest_notice_waits_and_our_own_is_none)
 		take(broker, text);
 		free(text);
 	}
+	/* What comes late is not the newest, and what comes twice is nothing new. */
+	for (uint64_t seq = 2; seq <= 3; seq++) {
+		char *text = notice_of(other, seq);
+		take(broker, text);
+		free(text);
+		ck_assert_uint_eq(broker->inbox->items[0].seq, 3);
+	}
 	char *text = notice_of(self, 9);
 	take(broker, text);
 	free(text);
 	ck_assert_uint_eq(broker->inbox->count, 1);
-	ck_assert_uint_eq(broker->inbox->items[0].seq, 3);
+	/* Of another epoch nobody can tell which is the newer: the peer is asked. */
+	text = mem_format("{\"peer\":\"%s\",\"epoch\":2,\"seq\":1}", other);
+	take(broker, text);
+	free(text);
+	ck_assert_uint_eq(broker->inbox->count, 1);
+	ck_assert_uint_eq(broker->inbox->items[0].epoch, 2);
 	free(broker->inbox);
 	free(broker);
 }
