@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # false_broker.py PORT silent|garbage|huge|hangup - accepts connections and is no broker: says nothing for ever, noise for ever, one
-# frame that announces 4 GiB, or good-bye at once.
+# frame that announces 4 GiB, or good-bye at once.  It tells a line for each connection.
 """A broker that is none."""
 import os
 import socket
@@ -33,6 +33,7 @@ def main():
     listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
     while True:
         connection, _ = listener.accept()
+        print("connected", flush=True)
         threading.Thread(target=serve, args=(connection, sys.argv[2]), daemon=True).start()
 
 

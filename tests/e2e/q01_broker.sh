@@ -33,15 +33,14 @@ peer_new b "network.seed=http://127.0.0.1:${PORT[a]}" "amqp.url=$url" "amqp.pass
 broker_spawn
 
 # --- what is no broker at all; judged at the end ---
-silent=$(free_port) garbage=$(free_port) huge=$(free_port)
-for pair in "$silent silent" "$garbage garbage" "$huge huge"; do
-	# shellcheck disable=SC2086
-	python3 "$HERE/false_broker.py" $pair &
+started=$SECONDS
+not_one=(silent garbage huge hangup)
+for name in "${not_one[@]}"; do
+	port=$(free_port)
+	python3 "$HERE/false_broker.py" "$port" "$name" >"$TMP/$name.asked" &
 	HELPERS+=("$!")
-done
-for pair in "silent $silent" "garbage $garbage" "huge $huge"; do
-	peer_new "${pair% *}" "amqp.url=amqp://guest@127.0.0.1:${pair#* }"
-	peer_start "${pair% *}"
+	peer_new "$name" "amqp.url=amqp://guest@127.0.0.1:$port"
+	peer_start "$name"
 done
 
 # --- the library is loaded when it is wanted ---
@@ -119,6 +118,15 @@ ok "what is no notice is counted" until_true 10 rubbish_came
 is "and told once" "$(grep -c 'what is no notice' "$TMP/b/log")" 1
 ok "it stays connected" broker_says b connected
 ok "a forged notice leads to one question to the peer itself at most" test "$(metric b p2pd_pulls_total)" -le $((pulls + 1))
+ok "and takes nothing from what is known of it" has_files b first 5
+put_files a late 1
+until_true 10 has_files b late 1
+pulls=$(metric b p2pd_pulls_total) epoch=$(rest a /v1/node | grep -o '"epoch": *[0-9]*' | grep -o '[0-9]*$')
+for seq in 3 1 1 2; do client "$admin" publish notice.z <<<'{"peer":"'"$id_of_a"'","epoch":'"$epoch"',"seq":'$seq'}'; done
+client "$admin" publish notice.z <<<'{'
+rubbish_came() { (($(metric b p2pd_amqp_rubbish_total) == rubbish + 4)); }
+ok "what is published is taken in turn" until_true 10 rubbish_came
+is "notices that come late, or twice, or in disorder ask for nothing" "$(metric b p2pd_pulls_total)" "$pulls"
 
 # --- it is killed, and so are we ---
 broker_kill
@@ -145,6 +153,7 @@ ok "and the outbox is empty" until_true 10 outbox_is_empty a
 kill -STOP "$(broker_pid)"
 put_files a fourth 10
 ok "with a broker that hangs other peers see new files" until_true 10 has_files b fourth 10
+ok "and get them" ctl b -q fetch fourth-1
 ok "it is given up by its missing heartbeats" until_true 10 broker_says a away
 kill -CONT "$(broker_pid)"
 ctl a reload
@@ -157,6 +166,7 @@ broker_ctl set_vm_memory_high_watermark absolute 1000
 put_files a fifth 10
 ok "a broker without memory is said to block" until_true 20 broker_says a ' blocked for .*low on memory'
 ok "meanwhile other peers see new files" until_true 10 has_files b fifth 10
+ok "and get them" ctl b -q fetch fifth-1
 broker_ctl set_vm_memory_high_watermark absolute 512MB
 ok "when it has some again, they arrive" until_true 20 has_got 10 '"type": "file-added".*fifth-'
 ok "and it is connected" until_true 5 broker_says a ' connected'
@@ -167,18 +177,26 @@ peer_new tls "amqp.url=amqps://p2p@$BROKER_TLS" "amqp.ca=$TMP/broker-ca.pem" amq
 certificate foreign localhost
 peer_new foreign "amqp.url=amqps://p2p@$BROKER_TLS" "amqp.ca=$TMP/foreign-ca.pem" "amqp.password_file=$TMP/password" amqp.exchange=elsewhere
 peer_new name "amqp.url=amqps://p2p@127.0.0.1:${BROKER_TLS#*:}" "amqp.ca=$TMP/broker-ca.pem" "amqp.password_file=$TMP/password"
+peer_new plain "amqp.url=amqp://p2p@127.0.0.1:${BROKER_TLS#*:}" "amqp.password_file=$TMP/password"
+peer_new secret "amqp.url=amqps://p2p@localhost:${BROKER#*:}" "amqp.ca=$TMP/broker-ca.pem" "amqp.password_file=$TMP/password"
 CREDENTIALS_DIRECTORY=$TMP peer_start tls
-peer_start foreign
-peer_start name
+for name in foreign name plain secret; do peer_start $name; done
 ok "by TLS, with a password that systemd keeps, it is connected" until_true 10 broker_says tls connected
 ok "a broker whose certificate is of another authority is refused" until_true 10 broker_says foreign 'away.*SSL'
 ok "and so is one of another name" until_true 10 broker_says name 'away.*SSL'
+ok "without TLS there is no connection to where it is spoken" until_true 20 broker_says plain 'away .*logging in'
+ok "nor with it to where it is not" until_true 20 broker_says secret 'away .*SSL'
+for name in foreign name plain secret; do ok "peer $name serves as ever" rest $name /v1/node; done
 
 # --- no broker at all ---
 ok "noise is no broker" until_true 20 broker_says garbage 'away .*logging in'
 ok "nor is a frame of 4 GiB" until_true 20 broker_says huge 'away .*logging in'
 ok "nor is silence" until_true 20 broker_says silent 'away .*timed out'
-for name in silent garbage huge; do ok "a peer with $name serves as ever" rest $name /v1/node; done
+ok "nor is good-bye" until_true 20 broker_says hangup 'away .*logging in'
+for name in "${not_one[@]}"; do ok "a peer with $name serves as ever" rest "$name" /v1/node; done
+# After 1, 2, 4 s and so on, a fifth more or less.
+asked=$(wc -l <"$TMP/hangup.asked") seconds=$((SECONDS - started))
+ok "who hangs up is asked ever more rarely: $asked times in $seconds s" test "$asked" -ge 2 -a $((1 << (asked - 2))) -le $((2 * seconds))
 
 # --- all in all ---
 until_true 10 outbox_is_empty a
