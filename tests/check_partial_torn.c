@@ -134,6 +134,31 @@ START_TEST(test_a_piece_goes_on_where_a_run_was_cut)
 }
 END_TEST
 
+START_TEST(test_a_cut_at_any_byte_costs_less_than_a_leaf)
+{
+	use_pieces(0);
+	for (size_t beyond = 0; beyond <= LEAF; beyond++) {
+		uint64_t verified, wasted, offset, len, pieces;
+		struct partial_sink *sink = partial_sink_new_from(partial, 2, 1, 1);
+
+		ck_assert_int_eq(P2P_OK, partial_sink_feed(sink, data + 2 * piece_bytes,
+							   LEAF + beyond, &err));
+		partial_sink_end(sink, &verified, &wasted);
+		ck_assert_uint_eq(verified, 0);
+		ck_assert_uint_eq(wasted, beyond % LEAF);
+		sink = partial_sink_new_from(partial, 2, 1, 2);
+		partial_sink_span(sink, &offset, &len, &pieces);
+		ck_assert_uint_eq(offset, 2 * piece_bytes + (beyond < LEAF ? 1 : 2) * LEAF);
+		ck_assert_uint_eq(offset + len, 3 * piece_bytes);
+		partial_sink_end(sink, NULL, NULL);
+		if (beyond < LEAF)
+			partial_drop_torn(partial, 2);
+	}
+	ck_assert_int_eq(give(2, 2, UINT32_MAX, 0, NULL), P2P_OK);
+	expect_piece(2);
+}
+END_TEST
+
 START_TEST(test_a_run_ends_before_a_torn_piece)
 {
 	uint64_t offset, len, pieces;
@@ -387,6 +412,7 @@ main(void)
 	tcase_add_unchecked_fixture(all, partial_kit_prepare, NULL);
 	tcase_add_checked_fixture(all, partial_kit_setup, teardown);
 	tcase_add_loop_test(all, test_a_piece_goes_on_where_a_run_was_cut, 0, 2);
+	tcase_add_test(all, test_a_cut_at_any_byte_costs_less_than_a_leaf);
 	tcase_add_loop_test(all, test_a_run_ends_before_a_torn_piece, 0, 2);
 	tcase_add_loop_test(all, test_one_wrong_leaf_costs_one_leaf, 0, 2);
 	tcase_add_loop_test(all, test_of_several_senders_just_those_of_wrong_leaves_are_blamed, 0,
