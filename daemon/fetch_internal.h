@@ -68,6 +68,7 @@ struct fetch {
 	unsigned vain_passes;		/* in a row, that brought no file */
 	struct active *actives;
 	unsigned active_count;
+	unsigned moving_count;		/* of those the ones that are not waiting */
 
 	enum fetch_state state;
 	bool is_cancelled;

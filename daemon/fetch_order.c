@@ -163,6 +163,13 @@ fetch_is_transient(int code)
 }
 
 static void
+count_moving(struct fetch *fetch, int more)
+{
+	fetch->moving_count += (unsigned)more;
+	fetch->fetches->moving_count += (unsigned)more;
+}
+
+static void
 remove_active(struct active *active)
 {
 	struct fetch *fetch = active->fetch;
@@ -173,7 +180,7 @@ remove_active(struct active *active)
 	fetch->active_count--;
 	fetch->fetches->active_count--;
 	if (!active->is_waiting)
-		fetch->fetches->moving_count--;
+		count_moving(fetch, -1);
 	free(active);
 }
 
@@ -259,16 +266,13 @@ fetch_item_waiting(struct active *active, int code, const char *text)
 	}
 	if (is_waiting != active->is_waiting) {
 		active->is_waiting = is_waiting;
-		fetch->fetches->moving_count += is_waiting ? -1u : 1u;
+		count_moving(fetch, is_waiting ? -1 : 1);
 	}
 	if (!is_waiting) {
 		set_moving(fetch);
 		return;
 	}
-	bool all_wait = true;
-	for (const struct active *other = fetch->actives; other != NULL; other = other->next)
-		all_wait = all_wait && other->is_waiting;
-	if (all_wait)
+	if (fetch->moving_count == 0)
 		set_waiting(fetch, code, text);
 	fetches_schedule(fetch->fetches);
 }
@@ -291,7 +295,7 @@ fetch_active_new(struct fetch *fetch, size_t index)
 	fetch->actives = active;
 	fetch->active_count++;
 	fetch->fetches->active_count++;
-	fetch->fetches->moving_count++;
+	count_moving(fetch, 1);
 	/* One that waits goes on waiting until something comes of it. */
 	if (fetch->state == FETCH_QUEUED)
 		set_moving(fetch);

@@ -68,16 +68,6 @@ fetch_weight(const struct fetch *fetch)
 
 /* --- turns --- */
 
-static unsigned
-moving_of(const struct fetch *fetch)
-{
-	unsigned count = 0;
-
-	for (const struct active *active = fetch->actives; active != NULL; active = active->next)
-		count += !active->is_waiting;
-	return count;
-}
-
 static bool
 has_more(const struct fetch *fetch)
 {
@@ -99,12 +89,12 @@ count_places(const struct fetches *fetches)
 	struct places places = { .top = FETCH_LOW };
 
 	for (const struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
-		if (fetch->priority > places.top && (has_more(fetch) || moving_of(fetch) > 0))
+		if (fetch->priority > places.top && (has_more(fetch) || fetch->moving_count > 0))
 			places.top = fetch->priority;
 	for (const struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next) {
 		bool is_top = fetch->priority >= places.top;
 
-		*(is_top ? &places.top_moving : &places.lower_moving) += moving_of(fetch);
+		*(is_top ? &places.top_moving : &places.lower_moving) += fetch->moving_count;
 		*(is_top ? &places.top_has_more : &places.lower_has_more) |= has_more(fetch);
 	}
 	return places;
@@ -117,8 +107,8 @@ goes_before(const struct fetch *a, const struct fetch *b, bool by_turns)
 		return a->priority > b->priority;
 	if (!by_turns && a->front != b->front)
 		return a->front > b->front;
-	if (!by_turns && moving_of(a) != moving_of(b))
-		return moving_of(a) < moving_of(b);
+	if (!by_turns && a->moving_count != b->moving_count)
+		return a->moving_count < b->moving_count;
 	return a->begun_order < b->begun_order;
 }
 
