@@ -5,7 +5,9 @@
  * Each is counted once, by how it ended, with the bytes of it that nobody kept.  Those of a piece that is
  * narrowed are known later, and those that a liar gave may be dropped later still: download_narrow.c
  * and download_holders.c count them, as bad.  Pieces are counted by whether the holder has all of the
- * content or fetches it too: that is how much the peers spare the first holder.
+ * content or fetches it too: that is how much the peers spare the first holder.  One that came from
+ * several is one piece, so it is counted for who sent the end; of a bad one nobody knows yet who
+ * lied, and a suspect is no liar.
  */
 #include "download_internal.h"
 
