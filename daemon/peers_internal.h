@@ -38,6 +38,7 @@ struct peers_pace {
 	uint64_t tell_ms;		/* in which own changes are gathered */
 	uint64_t quiet_ms;		/* after a notice that brought nothing */
 	uint64_t resync_ms;		/* between two beginnings anew of one catalog, and after a bad page */
+	uint64_t unwritten_max_ms;	/* between two tries to write to our catalog, when it fails */
 	uint64_t save_ms;		/* between two rememberings of when a peer was heard */
 	uint64_t stop_ms;		/* for all good-byes */
 	uint64_t grace_ms;		/* that a remembered peer has at least to show up */
@@ -137,6 +138,8 @@ struct peers {
 	size_t greetings, tries, pulls, relays;	/* under way, by limit */
 	size_t requests;		/* of the transport, in all */
 	size_t pull_at;			/* where the search for the next pull begins */
+	unsigned unwritten;		/* pages in a row that our own catalog could not take (full disk) */
+	uint64_t write_after_ms;	/* no pull before */
 	struct commit *commits;		/* that the catalog will answer */
 	size_t leavings;
 	loop_fn stopped;

@@ -13,6 +13,9 @@
  * news are pulled at once.  A page that makes no sense, or a catalog that begins anew twice in
  * pace.resync_ms, holds everything up until that has passed.
  *
+ * A page that our own catalog cannot take, as on a full disk, is no fault of the peer: it is asked for
+ * again soon, then less and less often up to pace.unwritten_max_ms; until one is taken, of one peer at a time.
+ *
  * A failed pull is not repeated: the next greeting says again where the peer is.
  */
 #include "peers_internal.h"
@@ -110,6 +113,27 @@ hold(struct peers *peers, struct peer *peer, const char *why)
 	peer->pull_wanted = false;
 }
 
+/* The catalog refused the page for what is in it. */
+static bool
+is_their_fault(int code)
+{
+	return code == P2P_BAD_ANSWER || code == P2P_BAD_REQUEST || code == P2P_TOO_MANY;
+}
+
+/* The catalog could not be written, and has said so in the log. */
+static void
+rest_unwritten(struct peers *peers)
+{
+	uint64_t rest_ms = peers->pace.again_ms;
+
+	for (unsigned i = 0; i < peers->unwritten && rest_ms < peers->pace.unwritten_max_ms; i++)
+		rest_ms *= 2;
+	if (rest_ms > peers->pace.unwritten_max_ms)
+		rest_ms = peers->pace.unwritten_max_ms;
+	peers->unwritten++;
+	peers->write_after_ms = clock_ms() + rest_ms;
+}
+
 static void
 on_committed(void *arg, int code)
 {
@@ -134,6 +158,7 @@ on_committed(void *arg, int code)
 	bool has_moved = false;
 
 	if (code == P2P_OK) {
+		peers->unwritten = 0;
 		has_moved = peer->epoch != pull->to_epoch || peer->seq != pull->to_seq;
 		peer->epoch = pull->to_epoch;
 		peer->seq = pull->to_seq;
@@ -147,8 +172,11 @@ on_committed(void *arg, int code)
 		peer->epoch = peer->seq = 0;
 		may_resync(peers, peer);
 		want(peer, clock_ms());
-	} else if (code != P2P_OK) {
+	} else if (is_their_fault(code)) {
 		hold(peers, peer, code_title(code));
+	} else if (code != P2P_OK) {
+		rest_unwritten(peers);
+		want(peer, peers->write_after_ms);
 	} else if (has_more) {
 		want(peer, clock_ms());
 	} else if (peer->pull_wanted && is_had(peer, peer->wanted_epoch, peer->wanted_seq)) {
@@ -257,10 +285,25 @@ start_pull(struct peers *peers, struct peer *peer)
 }
 
 static bool
+has_room(const struct peers *peers)
+{
+	return peers->pulls < (peers->unwritten > 0 ? 1 : PEERS_PULLS_MAX);
+}
+
+static bool
 can_pull(const struct peers *peers, const struct peer *peer)
 {
 	return peer->pull_wanted && peer->pull == NULL && peer->state != PEER_AWAY &&
-	       peer->addresses.count > 0 && peers->pulls < PEERS_PULLS_MAX;
+	       peer->addresses.count > 0 && has_room(peers);
+}
+
+/* When a peer that can be pulled from may be. */
+static uint64_t
+pull_moment(const struct peers *peers, const struct peer *peer)
+{
+	bool must_rest = peers->unwritten > 0 && peers->write_after_ms > peer->pull_after_ms;
+
+	return must_rest ? peers->write_after_ms : peer->pull_after_ms;
 }
 
 void
@@ -268,11 +311,11 @@ peers_pull_due(struct peers *peers, uint64_t now_ms)
 {
 	size_t count = peers->count, from = peers->pull_at;
 
-	for (size_t i = 0; i < count && peers->pulls < PEERS_PULLS_MAX; i++) {
+	for (size_t i = 0; i < count && has_room(peers); i++) {
 		size_t at = (from + i) % count;
 		struct peer *peer = peers->all[at];
 
-		if (!can_pull(peers, peer) || peer->pull_after_ms > now_ms)
+		if (!can_pull(peers, peer) || pull_moment(peers, peer) > now_ms)
 			continue;
 		start_pull(peers, peer);
 		peers->pull_at = at + 1;
@@ -285,8 +328,8 @@ peers_pull_next(const struct peers *peers)
 	uint64_t next_ms = PEERS_NEVER;
 
 	for (size_t i = 0; i < peers->count; i++)
-		if (can_pull(peers, peers->all[i]) && peers->all[i]->pull_after_ms < next_ms)
-			next_ms = peers->all[i]->pull_after_ms;
+		if (can_pull(peers, peers->all[i]) && pull_moment(peers, peers->all[i]) < next_ms)
+			next_ms = pull_moment(peers, peers->all[i]);
 	return next_ms;
 }
 

@@ -73,9 +73,13 @@ for ((i = 1; i <= points; i++)); do
 	taken=
 	if ctl b put "$TMP/mine/put" --as "cat-$i" 2>"$TMP/why"; then taken=yes; fi
 	ok "a put is taken, or refused with the reason" test -n "$taken" -o -s "$TMP/why"
+	pulls=$(metric b p2pd_pulls_total)
+	random_file 1000 "$TMP/a/share/late-$i"
+	ok "what others have new is asked for, and cannot be noted" until_true 10 eval '(($(metric b p2pd_pulls_total) > pulls))'
 	fault_off b
 	ok "with room new files are indexed by themselves" until_true 20 lists b "own-$i"
 	ok "and those of others learnt" until_true 20 lists b "news-$i"
+	ok "all of them" until_true 20 lists b "late-$i"
 	if [[ -z $id ]]; then id=$(fetch_start b "$what"); fi
 	ok "and the fetch gets done" until_true 20 is_exact
 	ok "and is listed as ours" until_true 20 is_ours "$what"
