@@ -444,8 +444,9 @@ void
 peers_tell(struct peers *peers)
 {
 	assert(loop_is_mine(peers->loop));
+	/* The first change at once; what follows closely is gathered. */
 	if (peers->tell_due_ms == PEERS_NEVER)
-		peers->tell_due_ms = clock_ms() + peers->pace.tell_ms;
+		peers->tell_due_ms = peers->told_ms + peers->pace.tell_ms;
 	peers_arm(peers);
 }
 

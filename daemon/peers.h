@@ -68,7 +68,7 @@ int		 peers_left(struct peers *peers, const char *id, const char *from_host);
 /* A notice came: pulls, if it is news, at most once at a time for a peer, and no more than once in 5 s for notices that brought nothing.
  * P2P_NOT_FOUND for an unknown peer. */
 int		 peers_noticed(struct peers *peers, const struct notice *notice);
-/* Our own catalog moved on: tell the others (coalesced within 50 ms). */
+/* Our own catalog moved on: tell the others, at once or 50 ms after the last time. */
 void		 peers_tell(struct peers *peers);
 
 /* A copy of all, ordered by name then id; gives: free().  This peer is not among them. */

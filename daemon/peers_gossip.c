@@ -251,6 +251,7 @@ peers_tell_due(struct peers *peers, uint64_t now_ms)
 	if (peers->tell_due_ms > now_ms)
 		return;
 	peers->tell_due_ms = PEERS_NEVER;
+	peers->told_ms = now_ms;
 	if (peers->count - peers->away > PEERS_DIRECT_MAX) {
 		tell_some(peers);
 		return;

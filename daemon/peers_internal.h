@@ -35,7 +35,7 @@
 struct peers_pace {
 	uint64_t again_ms;		/* after a failed greeting of a peer that was here; first step of the back-off */
 	uint64_t again_max_ms;		/* its last step */
-	uint64_t tell_ms;		/* in which own changes are gathered */
+	uint64_t tell_ms;		/* between two tellings of own changes */
 	uint64_t quiet_ms;		/* after a notice that brought nothing */
 	uint64_t resync_ms;		/* between two beginnings anew of one catalog, and after a bad page */
 	uint64_t unwritten_max_ms;	/* between two tries to write to our catalog, when it fails */
@@ -134,6 +134,7 @@ struct peers {
 		uint64_t greet_ms, pull_ms, forget_ms;	/* when each is next due, as of the last peers_arm() */
 	} next;
 	uint64_t tell_due_ms;
+	uint64_t told_ms;		/* when own changes were told last */
 	bool is_started, is_stopping;
 	size_t greetings, tries, pulls, relays;	/* under way, by limit */
 	size_t requests;		/* of the transport, in all */

@@ -247,6 +247,7 @@ open_peers(struct node *node)
 						 .tell_ms = 10,
 						 .quiet_ms = 300,
 						 .resync_ms = 500,
+						 .unwritten_max_ms = 100,
 						 .save_ms = 60000,
 						 .stop_ms = 200,
 						 .grace_ms = 100 };
