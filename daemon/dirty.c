@@ -8,9 +8,13 @@
  * order in which the disk was read.
  *
  * Life of an entry: WAITING until due_ms; READY, in the order of getting ready; LARGE if it turned
- * out to want all workers for itself; RUNNING while a worker has it; gone, or WAITING again.  What
- * happens to a name that is RUNNING makes the worker's outcome void (is_again).  An entry with
- * holds never leaves WAITING.
+ * out to want all workers for itself; RUNNING while a worker has it; COMMITTING while the catalog
+ * has what came of it; gone, or WAITING again.  What happens to a name that is RUNNING makes the
+ * worker's outcome void (is_again).  One that is COMMITTING is looked at again after that: before, it
+ * would be held against a catalog that is about to change.  An entry with holds never leaves WAITING.
+ *
+ * When a directory moves, the files beneath it come and go without an event or a trace of their own;
+ * so all work on them is void (dirty_void).
  *
  * Entries wait in no particular order; dirty_wake() passes over all of them.  That is a millisecond
  * for 100,000 names, a few times a second while a tree is unpacked, and spares a heap whose keys
@@ -128,6 +132,12 @@ dirty_resize(struct dirty_set *set, struct dirty *dirty, uint64_t size_bytes)
 	dirty->size_bytes = size_bytes;
 }
 
+static bool
+is_in_hand(const struct dirty *dirty)
+{
+	return dirty->state == DIRTY_RUNNING || dirty->state == DIRTY_COMMITTING;
+}
+
 struct dirty *
 dirty_note(struct dirty_set *set, const char *name, uint64_t due_ms)
 {
@@ -135,11 +145,29 @@ dirty_note(struct dirty_set *set, const char *name, uint64_t due_ms)
 
 	dirty->is_noted = true;
 	dirty->due_ms = due_ms;
-	if (dirty->state == DIRTY_RUNNING)
+	if (is_in_hand(dirty))
 		dirty->is_again = true;
 	else
 		dirty_move(set, dirty, DIRTY_WAITING);
 	return dirty;
+}
+
+void
+dirty_void(struct dirty_set *set, const char *prefix, uint64_t due_ms)
+{
+	static const enum dirty_state in_hand[] = { DIRTY_RUNNING, DIRTY_COMMITTING };
+	size_t len = strlen(prefix);
+	struct dirty *dirty;
+
+	for (size_t i = 0; i < 2; i++) {
+		TAILQ_FOREACH(dirty, &set->lists[in_hand[i]], link)
+		{
+			if (strncmp(dirty->name, prefix, len) != 0)
+				continue;
+			dirty->is_again = true;
+			dirty->due_ms = due_ms;
+		}
+	}
 }
 
 void
@@ -151,7 +179,7 @@ dirty_done(struct dirty_set *set, struct dirty *dirty)
 		return;
 	}
 	dirty->is_noted = false;
-	dirty->is_writing = false;
+	dirty->is_writing = dirty->is_closed = false;
 	dirty_move(set, dirty, DIRTY_WAITING);
 }
 
@@ -180,7 +208,7 @@ dirty_hold(struct dirty_set *set, const char *name)
 	struct dirty *dirty = find_or_make(set, name);
 
 	dirty->holds++;
-	if (dirty->state == DIRTY_RUNNING)
+	if (is_in_hand(dirty))
 		dirty->is_again = true;
 	else
 		dirty_move(set, dirty, DIRTY_WAITING);

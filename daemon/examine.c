@@ -6,7 +6,9 @@
  * is it what the catalog says already?  Only then comes the question whether it rests.  Three
  * witnesses are heard:
  *
- *  - its mtime: younger than the settle time means that somebody may still be writing;
+ *  - its mtime: younger than the settle time means that somebody may still be writing.  Unless the
+ * other two know better, and this is not one of many changes: then it is taken as soon as it is
+ * closed, for that is what most programs do once, at the end;
  *  - a read lease: the kernel refuses one (EAGAIN) exactly while somebody has the file open for
  * writing.  It is given back at once.  Should a writer come in between, the kernel makes him wait
  * for us - a moment - and sends us the signal that we chose, SIGURG, which by default is nothing.
@@ -19,7 +21,8 @@
  * leads here again.
  *
  * The bytes that were hashed are those of one state of the file only if fstat says the same before
- * and after; else the verdict is to wait.  Small files are hashed here in passing; large ones in
+ * and after; else the verdict is to wait.  And since the times of a file move in ticks, what was
+ * changed within the last TICK_MS is not hashed: another change in the same tick would not show.  Small files are hashed here in passing; large ones in
  * slices of whole pieces, which depend on nothing but the descriptor and write to different nodes
  * of one layer.
  */
@@ -39,6 +42,7 @@
 
 #define WAIT_MIN_MS  50   /* between two looks at a file that does not rest */
 #define CLOCKS_MS    10   /* by which timers and the wall clock may disagree */
+#define TICK_MS      20   /* more than the tick of any kernel; newer ones count finer */
 #define WAIT_OPEN_MS 1000 /* for a file that is open for writing; its close is an event anyway */
 
 enum writer { WRITER_NONE, WRITER_THERE, WRITER_UNKNOWN };
@@ -124,15 +128,6 @@ is_shareable(struct examiner *examiner, struct examined *item, struct stat *ret)
 	return false;
 }
 
-static bool
-is_as_cataloged(struct examiner *examiner, const char *name, const struct file_sig *sig)
-{
-	struct catalog_local known;
-
-	return catalog_find_local(examiner->catalog, name, &known) == P2P_OK &&
-	       file_sig_equal(&known.sig, sig);
-}
-
 static enum writer
 find_writer(int fd)
 {
@@ -145,32 +140,48 @@ find_writer(int fd)
 	return errno == EAGAIN ? WRITER_THERE : WRITER_UNKNOWN;
 }
 
-/* How long ago the file was written, by the wall clock that made its mtime.  A time in the future
- * tells nothing. */
+/* How long ago a file's time was, by the wall clock that made it.  One in the future tells nothing. */
 static int64_t
-age_ms(const struct stat *st)
+age_ms(const struct timespec *time)
 {
-	int64_t mtime_ms = (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000;
-	int64_t age = clock_wall_ms() - mtime_ms;
+	int64_t age = clock_wall_ms() - ((int64_t)time->tv_sec * 1000 + time->tv_nsec / 1000000);
 
 	return age < 0 ? INT64_MAX : age;
 }
 
-/* True if nobody seems to write; else the item is judged. */
+/* Nothing is risked by taking it though it is young: it is soon hashed, and not again and again. */
 static bool
-is_at_rest(struct examiner *examiner, struct examined *item, int fd, const struct stat *st)
+is_cheap(const struct examiner *examiner, const struct file_sig *sig,
+	 const struct catalog_local *known)
 {
-	int64_t age = age_ms(st);
+	int64_t apart_ns = (int64_t)examiner->settle_ms * 1000000;
 
-	if (age < examiner->settle_ms) {
-		judge_waiting(item, (uint32_t)(examiner->settle_ms - age) + CLOCKS_MS);
+	return sig->size_bytes <= EXAMINE_LARGE &&
+	       (known == NULL || sig->mtime_ns - known->sig.mtime_ns >= apart_ns);
+}
+
+/* True if nobody seems to write; else the item is judged.  `known` is what the catalog has of this
+ * name, or NULL. */
+static bool
+is_at_rest(struct examiner *examiner, struct examined *item, int fd, const struct stat *st,
+	   const struct catalog_local *known)
+{
+	int64_t age = age_ms(&st->st_mtim), settle = examiner->settle_ms;
+
+	if (age_ms(&st->st_ctim) < TICK_MS) {
+		judge_waiting(item, TICK_MS);
 		return false;
 	}
-	if (age >= EXAMINE_QUIET_MS)
+	if (age >= settle && age >= EXAMINE_QUIET_MS)
 		return true;
-
 	enum writer writer = find_writer(fd);
-	if (writer == WRITER_NONE || (writer == WRITER_UNKNOWN && !item->is_writing))
+	bool is_closed = writer == WRITER_NONE || (writer == WRITER_UNKNOWN && item->is_closed);
+
+	if (age < settle && !(is_closed && is_cheap(examiner, &item->file.sig, known))) {
+		judge_waiting(item, (uint32_t)(settle - age) + CLOCKS_MS);
+		return false;
+	}
+	if (is_closed || (writer == WRITER_UNKNOWN && !item->is_writing))
 		return true;
 	judge_waiting(item, WAIT_OPEN_MS);
 	return false;
@@ -194,7 +205,9 @@ open_fresh(struct examiner *examiner, struct examined *item)
 	if (!is_shareable(examiner, item, &st))
 		return -1;
 	describe(item, &st);
-	if (is_as_cataloged(examiner, item->name, &item->file.sig)) {
+	struct catalog_local known;
+	bool is_known = catalog_find_local(examiner->catalog, item->name, &known) == P2P_OK;
+	if (is_known && file_sig_equal(&known.sig, &item->file.sig)) {
 		item->verdict = EXAMINE_SAME;
 		return -1;
 	}
@@ -210,7 +223,7 @@ open_fresh(struct examiner *examiner, struct examined *item)
 		return -1;
 
 	describe(item, &st);
-	if (is_at_rest(examiner, item, fd, &st))
+	if (is_at_rest(examiner, item, fd, &st, is_known ? &known : NULL))
 		return fd;
 	close(fd);
 	return -1;

@@ -40,6 +40,7 @@ enum verdict {
 struct examined {
 	const char *name;	/* in; borrowed */
 	bool is_writing;	/* in: a write was seen, and no close since */
+	bool is_closed;		/* in: a close after writing was seen, or a move to this name, and no write since */
 	enum verdict verdict;
 	struct catalog_local file;
 	struct digest *layer;	/* owned */

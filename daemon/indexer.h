@@ -3,8 +3,8 @@
  * indexer.h - keeps the catalog equal to the share on disk.  Mind's thread.
  *
  * At start and then periodically it compares the tree with the catalog (one stat a file; bytes are read only of
- * files that are new or changed), and in between it follows inotify.  What is still being written is left alone until it rests
- * for the settle time.  Hashing is cut into slices and shared among the workers; the mind only keeps the books.
+ * files that are new or changed), and in between it follows inotify.  What is still being written is left alone until it is
+ * closed, or rests for the settle time.  Hashing is cut into slices and shared among the workers; the mind only keeps the books.
  */
 #ifndef P2PD_INDEXER_H
 #define P2PD_INDEXER_H

@@ -9,11 +9,12 @@
  * the catalog has beneath it is looked at, and removed.
  *
  * An event is a hint that a name is worth a look, never a fact about it.  What differs is when to
- * look: at once for what was renamed into place or is gone, after the settle time for what is being
- * written.  Every further write puts it off again.
+ * look: at once for what was closed, renamed into place, or is gone, after the settle time for what
+ * is being written.  Every further write puts it off again.
  *
  * A scan does not put anything off: a name that is in the books already stays as it is, so that the
- * next periodic scan does not void the hashing of a file that takes hours.
+ * next periodic scan does not void the hashing of a file that takes hours.  Only what the catalog is
+ * just being told of is looked at once more: the scan may have seen it before or after.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -25,8 +26,8 @@
 #include "log.h"
 #include "mem.h"
 
-#define SOON_MS          50    /* until a name that needs no rest is looked at: gathers a batch */
-#define OVERFLOW_MS      1000  /* until the scan after lost events: the storm may last */
+#define SOON_MS          25   /* until a name that may need no rest is looked at: gathers a batch */
+#define OVERFLOW_MS      1000 /* until the scan after lost events: the storm may last */
 #define SHARE_RETRY_MS   10000 /* until the scan after one that failed */
 #define WATCH_LIMIT_FILE "/proc/sys/fs/inotify/max_user_watches"
 
@@ -106,7 +107,7 @@ take_found(struct indexer *indexer, const struct scan_found *found)
 		return;
 	}
 	struct dirty *dirty = dirty_find(&indexer->dirty, found->name);
-	if (dirty != NULL && dirty->is_noted)
+	if (dirty != NULL && dirty->is_noted && dirty->state != DIRTY_COMMITTING)
 		return;
 	dirty = dirty_note(&indexer->dirty, found->name, clock_ms());
 	dirty_resize(&indexer->dirty, dirty, found->size_bytes);
@@ -256,8 +257,9 @@ start_scan(struct indexer *indexer)
 static void
 take_file_event(struct indexer *indexer, const char *name, uint32_t mask)
 {
-	bool is_moved = mask & (IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO);
-	uint64_t due = clock_ms() + (is_moved ? SOON_MS : indexer->examiner.settle_ms);
+	bool is_closed = mask & (IN_CLOSE_WRITE | IN_MOVED_TO);
+	bool is_over = is_closed || (mask & (IN_DELETE | IN_MOVED_FROM));
+	uint64_t due = clock_ms() + (is_over ? SOON_MS : indexer->examiner.settle_ms);
 	struct dirty *dirty = dirty_find(&indexer->dirty, name);
 
 	if (dirty == NULL && indexer->dirty.count >= DIRTY_MAX) {
@@ -269,8 +271,9 @@ take_file_event(struct indexer *indexer, const char *name, uint32_t mask)
 	 * old). */
 	if (mask & (IN_MODIFY | IN_CREATE))
 		dirty->is_writing = true;
-	else if (is_moved || (mask & IN_CLOSE_WRITE))
+	else if (is_over)
 		dirty->is_writing = false;
+	dirty->is_closed = is_closed || (dirty->is_closed && !dirty->is_writing);
 	if (dirty->state == DIRTY_WAITING)
 		indexer_first_done(indexer, dirty);
 	indexer_wake_at(indexer, due);
@@ -279,6 +282,8 @@ take_file_event(struct indexer *indexer, const char *name, uint32_t mask)
 static void
 take_directory_event(struct indexer *indexer, const char *prefix, uint32_t mask)
 {
+	if (mask & (IN_MOVED_FROM | IN_MOVED_TO))
+		dirty_void(&indexer->dirty, prefix, clock_ms() + SOON_MS);
 	if (mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO))
 		want_scan(indexer, prefix);
 	/* A change of rights may have made it readable.  That it is not any more is left to the
@@ -296,6 +301,7 @@ take_event(void *arg, const char *prefix, const char *entry, uint32_t mask)
 		indexer_trouble(indexer, TROUBLE_OVERFLOW,
 				"events of the share were lost (see fs.inotify.max_queued_events); "
 				"it is scanned again");
+		dirty_void(&indexer->dirty, "", clock_ms() + OVERFLOW_MS);
 		indexer_rescan_in(indexer, OVERFLOW_MS);
 		return;
 	}

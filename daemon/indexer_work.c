@@ -27,14 +27,14 @@
 #include "metrics.h"
 #include "name.h"
 
-#define JOB_FILES       256   /* names of one job */
-#define BATCH_MAX       4000  /* operations of one batch: a commit costs a sync */
-#define BATCHES_MAX     4     /* submitted and not committed */
-#define FLUSH_MS        200   /* age of a batch */
-#define WAKE_MS         50    /* between two looks for names that are due */
-#define FAILED_MS       5000   /* until a file that could not be read is looked at again; doubles */
+#define JOB_FILES       256  /* names of one job */
+#define BATCH_MAX       4000 /* operations of one batch: a commit costs a sync */
+#define BATCHES_MAX     4    /* submitted and not committed */
+#define FLUSH_MS        200  /* age of a batch */
+#define WAKE_MS         50   /* between two looks for names that are due */
+#define FAILED_MS       5000 /* until a file that could not be read is looked at again; doubles */
 #define FAILED_MAX_MS   320000
-#define RETRY_MS        5000  /* until the scan after a batch failed; doubles */
+#define RETRY_MS        5000 /* until the scan after a batch failed; doubles */
 #define RETRY_DOUBLINGS 2
 
 /* Names that are looked at by one worker. */
@@ -62,6 +62,31 @@ static void start_work(struct indexer *indexer);
 
 /* --- batches --- */
 
+/* Something happened to a name that was in hand. */
+static void
+look_again(struct indexer *indexer, struct dirty *dirty)
+{
+	dirty->is_again = false;
+	indexer_first_done(indexer, dirty);
+	dirty_move(&indexer->dirty, dirty, DIRTY_WAITING);
+	indexer_wake_at(indexer, dirty->due_ms);
+}
+
+/* The names of the batch that was just committed, or failed. */
+static void
+end_batch(struct indexer *indexer)
+{
+	struct dirty_list *list = &indexer->dirty.lists[DIRTY_COMMITTING];
+	struct dirty *dirty;
+
+	while ((dirty = TAILQ_FIRST(list)) != NULL && dirty->batch <= indexer->committed) {
+		if (dirty->is_again)
+			look_again(indexer, dirty);
+		else
+			dirty_done(&indexer->dirty, dirty);
+	}
+}
+
 static void
 batch_is_committed(void *arg, int code)
 {
@@ -70,6 +95,7 @@ batch_is_committed(void *arg, int code)
 	if (!indexer_came_back(indexer))
 		return;
 	indexer->committed++;
+	end_batch(indexer);
 	if (code == P2P_OK) {
 		indexer->failures = 0;
 		indexer_no_trouble(indexer, TROUBLE_CATALOG);
@@ -142,11 +168,20 @@ indexer_check_ready(struct indexer *indexer)
 
 /* --- outcomes --- */
 
+/* What was found of it is in the open batch. */
 static void
-put_file(struct indexer *indexer, struct examined *item)
+await_commit(struct indexer *indexer, struct dirty *dirty)
+{
+	dirty->batch = indexer->submitted + 1;
+	dirty_move(&indexer->dirty, dirty, DIRTY_COMMITTING);
+}
+
+static void
+put_file(struct indexer *indexer, struct dirty *dirty, struct examined *item)
 {
 	catalog_batch_put(open_batch(indexer), item->name, &item->file, item->layer,
 			  item->layer_count);
+	await_commit(indexer, dirty);
 	item->layer = NULL;
 	indexer->hashed_files++;
 	indexer->hashed_bytes += item->file.content.size_bytes;
@@ -154,11 +189,13 @@ put_file(struct indexer *indexer, struct examined *item)
 }
 
 static void
-remove_file(struct indexer *indexer, const char *name)
+remove_file(struct indexer *indexer, struct dirty *dirty)
 {
 	/* Names that may not be shared were never put. */
-	if (name_check(name, strlen(name), NULL) == P2P_OK)
-		catalog_batch_remove(open_batch(indexer), name);
+	if (name_check(dirty->name, strlen(dirty->name), NULL) != P2P_OK)
+		return;
+	catalog_batch_remove(open_batch(indexer), dirty->name);
+	await_commit(indexer, dirty);
 }
 
 static void
@@ -177,7 +214,8 @@ failed(struct indexer *indexer, struct dirty *dirty, const char *why)
 	uint64_t after_ms = FAILED_MS;
 
 	if (dirty->failures == 0)
-		log_warn("\"%s\" of the share cannot be read and is tried again: %s", dirty->name, why);
+		log_warn("\"%s\" of the share cannot be read and is tried again: %s", dirty->name,
+			 why);
 	for (unsigned i = 0; i < dirty->failures && after_ms < FAILED_MAX_MS; i++)
 		after_ms *= 2;
 	dirty->failures++;
@@ -211,14 +249,14 @@ apply_verdict(struct indexer *indexer, struct dirty *dirty, struct examined *ite
 		return false;
 	case EXAMINE_BAD:
 		indexer_bad(indexer, dirty->name, item->why);
-		remove_file(indexer, dirty->name);
+		remove_file(indexer, dirty);
 		return true;
 	case EXAMINE_GONE:
 		indexer_not_bad(indexer, dirty->name);
-		remove_file(indexer, dirty->name);
+		remove_file(indexer, dirty);
 		return true;
 	case EXAMINE_HASHED:
-		put_file(indexer, item);
+		put_file(indexer, dirty, item);
 		/* fallthrough */
 	case EXAMINE_SAME:
 		indexer_not_bad(indexer, dirty->name);
@@ -232,13 +270,11 @@ static void
 take_outcome(struct indexer *indexer, struct dirty *dirty, struct examined *item)
 {
 	if (dirty->is_again) {
-		dirty->is_again = false;
-		indexer_first_done(indexer, dirty);
-		dirty_move(&indexer->dirty, dirty, DIRTY_WAITING);
-		indexer_wake_at(indexer, dirty->due_ms);
+		look_again(indexer, dirty);
 	} else if (apply_verdict(indexer, dirty, item)) {
 		indexer_first_done(indexer, dirty);
-		dirty_done(&indexer->dirty, dirty);
+		if (dirty->state == DIRTY_RUNNING)
+			dirty_done(&indexer->dirty, dirty);
 	}
 	examined_fini(item);
 }
@@ -297,6 +333,7 @@ start_small(struct indexer *indexer)
 		job->dirties[job->count] = dirty;
 		job->items[job->count].name = dirty->name;
 		job->items[job->count].is_writing = dirty->is_writing;
+		job->items[job->count].is_closed = dirty->is_closed;
 		job->count++;
 	}
 	indexer->jobs++;
@@ -432,6 +469,7 @@ start_open(struct indexer *indexer)
 	job->indexer = indexer;
 	job->item.name = dirty->name;
 	job->item.is_writing = dirty->is_writing;
+	job->item.is_closed = dirty->is_closed;
 	indexer->jobs++;
 	indexer_submit(indexer, run_open, open_is_done, job);
 }

@@ -42,6 +42,7 @@ static struct config config;
 
 /* A size that no committed file may have, and the only one that `whole_name` may have. */
 static uint64_t forbidden_bytes;
+static uint32_t settle_ms;
 static const char *whole_name;
 static uint64_t whole_bytes;
 static char *last_trouble;
@@ -68,6 +69,7 @@ setup(void)
 	ck_assert_int_eq(0, mkdir(outside, 0755));
 	log_open(LOG_LEVEL_ERROR);
 	forbidden_bytes = UINT64_MAX;
+	settle_ms = SETTLE_MS;
 }
 
 static void
@@ -100,7 +102,7 @@ start(void)
 	struct error err = { 0 };
 	char *set_aside;
 
-	config = (struct config){ .share_directory = share, .share_settle_ms = SETTLE_MS };
+	config = (struct config){ .share_directory = share, .share_settle_ms = settle_ms };
 	loop = loop_new(&err);
 	pool = pool_new(loop, 2);
 	store = store_new(share, &err);
@@ -577,6 +579,23 @@ START_TEST(test_a_file_that_is_held_open_for_writing_waits_for_its_close)
 }
 END_TEST
 
+START_TEST(test_a_file_that_is_closed_is_known_long_before_the_settle_time_is_over)
+{
+	settle_ms = 10 * WAIT_MS;
+	start_and_index();
+	write_file("closed", 100, 1);
+	wait_until(has("closed", 100, 1));
+	write_path(path_of(outside, "moved"), 100, 2);
+	ck_assert_int_eq(0, rename(path_of(outside, "moved"), path_of(share, "moved")));
+	wait_until(has("moved", 100, 2));
+	/* But the next change so soon after it is one of many, perhaps. */
+	write_file("closed", 200, 3);
+	pass_barrier();
+	pass_barrier();
+	ck_assert(has("closed", 100, 1));
+}
+END_TEST
+
 static void *
 open_and_close(void *arg)
 {
@@ -711,6 +730,25 @@ swap(void *arg)
 		ck_assert_int_eq(0, renameat2(AT_FDCWD, real, AT_FDCWD, link, RENAME_EXCHANGE));
 	return NULL;
 }
+
+/* The mind goes on for so many steps while the directory is away: its coming back falls between the look that finds its file gone, the
+ * commit of that, and the scans on either side. */
+START_TEST(test_a_directory_that_is_soon_back_loses_no_file)
+{
+	make_directory("d");
+	write_file("d/file", 10, 1);
+	start_and_index();
+	for (unsigned i = 0; i < 72; i++) {
+		ck_assert_int_eq(0, rename(path_of(share, "d"), path_of(outside, "d")));
+		for (unsigned steps = i % 24; steps > 0; steps--)
+			loop_turn(loop, 1);
+		ck_assert_int_eq(0, rename(path_of(outside, "d"), path_of(share, "d")));
+		pass_barrier();
+		wait_until(!status().is_scanning && status().queued_files == 0);
+		wait_until(has("d/file", 10, 1));
+	}
+}
+END_TEST
 
 START_TEST(test_a_directory_that_is_swapped_with_a_symlink_leads_nowhere)
 {
@@ -858,12 +896,15 @@ main(void)
 	tcase_add_test(news, test_directories_that_appear_move_and_go_are_followed);
 	tcase_add_loop_test(news, test_a_file_that_is_written_in_small_steps_is_only_offered_whole,
 			    0, 2);
+	tcase_add_test(news,
+		       test_a_file_that_is_closed_is_known_long_before_the_settle_time_is_over);
 	tcase_add_test(news, test_a_file_that_is_held_open_for_writing_waits_for_its_close);
 	tcase_add_test(news, test_a_writer_that_comes_while_we_ask_for_one_is_no_harm);
 	tcase_add_test(news, test_a_held_name_is_left_to_its_writer);
 	tcase_add_test(news, test_lost_events_are_made_up_for_by_a_scan);
 	tcase_add_test(news, test_too_few_watches_are_told_once_and_scans_go_on);
 	tcase_add_test(swaps, test_a_file_or_directory_that_becomes_a_symlink_is_removed);
+	tcase_add_test(swaps, test_a_directory_that_is_soon_back_loses_no_file);
 	tcase_add_test(swaps, test_a_directory_that_is_swapped_with_a_symlink_leads_nowhere);
 	tcase_add_test(swaps, test_a_share_whose_mount_is_missing_keeps_its_catalog);
 	tcase_add_test(swaps, test_a_full_disk_under_the_catalog_is_told_and_healed);
