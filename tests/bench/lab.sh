@@ -6,7 +6,7 @@
 # lab_up makes the switch and hosts 1 to N, lab_in runs a command in a host, lab_down removes all of it.  Every host has
 # one link, eth0, with the address that lab_address tells; a token bucket at either end of the link shapes what the host
 # sends and what it gets.  The switch has an address too (lab_address 0), on a link of no limit, for what belongs to no
-# host.  There is no delay but that of queues: at most 50 ms in either direction.
+# host.  There is no delay but that of queues: at most 50 ms in either direction.  lab_plug parts the hosts into two networks.
 #
 # The namespaces have no names: each is held by a process that sleeps, and is entered by that process's id, so two runs
 # cannot meet, and nothing stays behind however a run ends, since the holders end with the shell that made them.  That
@@ -28,15 +28,15 @@ lab_start() {
 	LAB_STARTED=$!
 }
 
-# lab_up COUNT MBIT: skips the benchmark where the machine cannot.
+# lab_up COUNT [MBIT]: without a rate the links have no limit.  Skips the benchmark where the machine cannot.
 lab_up() {
 	local host
-	needs ip tc unshare nsenter setpriv
+	needs ip unshare nsenter setpriv ${2:+tc}
 	for ((host = 0; host <= $1; host++)); do lab_hold "$host" || lab_cannot "no network namespaces"; done
 	lab_switch 2>"$D/lab" || lab_cannot "no bridge: $(tail -n 1 "$D/lab")"
 	for ((host = 1; host <= $1; host++)); do
 		lab_link "$host" 2>"$D/lab" || lab_cannot "no veth: $(tail -n 1 "$D/lab")"
-		lab_speed "$host" "$2" 2>"$D/lab" || lab_cannot "no tbf: $(tail -n 1 "$D/lab")"
+		[[ -z ${2-} ]] || lab_speed "$host" "$2" 2>"$D/lab" || lab_cannot "no tbf: $(tail -n 1 "$D/lab")"
 	done
 }
 lab_cannot() {
@@ -66,8 +66,13 @@ lab_switch() {
 		link add br0 type bridge stp_state 0 forward_delay 0
 		addr add $(lab_address 0)/24 dev br0
 		link set br0 up
+		link add br1 type bridge stp_state 0 forward_delay 0
+		link set br1 up
 	IP
 }
+# lab_plug HOST 0|1: into this switch.  There are two, without a link between them; all hosts begin at the first.  What is
+# on its way when the plug is drawn is lost, and connections hang, as when a cable is cut.
+lab_plug() { lab_in 0 ip link set "p$1" master "br$2"; }
 lab_link() {
 	lab_sysctl "$1" &&
 	    lab_in 0 ip -batch - <<-IP &&
