@@ -35,7 +35,7 @@
 #define FAILED_MS       5000 /* until a file that could not be read is looked at again; doubles */
 #define FAILED_MAX_MS   320000
 #define RETRY_MS        5000 /* until the scan after a batch failed; doubles */
-#define RETRY_DOUBLINGS 2
+#define RETRY_DOUBLINGS 1
 
 /* Names that are looked at by one worker. */
 struct small_job {

@@ -28,6 +28,7 @@ no_space() { [[ $(ctl b --json fetches "$id") == *no-space* ]]; }
 is_exact() { fetch_is b "$id" "done" && cmp "$TMP/a/share/$what" "$TMP/b/share/$what"; }
 is_ours() { [[ -n $(root_of b "$1") ]]; }
 is_done() { fetch_is b "$id" "done"; }
+has_pulled() { (($(metric b p2pd_pulls_total) > $1)); }
 sound() { ctl b status >/dev/null && catalog_is_sound b && no_temporary b; }
 put_is_refused() { ctl b put "$TMP/mine/put" --as "put-$1" 2>&1 | grep no-space; }
 
@@ -73,9 +74,9 @@ for ((i = 1; i <= points; i++)); do
 	taken=
 	if ctl b put "$TMP/mine/put" --as "cat-$i" 2>"$TMP/why"; then taken=yes; fi
 	ok "a put is taken, or refused with the reason" test -n "$taken" -o -s "$TMP/why"
-	pulls=$(metric b p2pd_pulls_total)
+	before=$(metric b p2pd_pulls_total)
 	random_file 1000 "$TMP/a/share/late-$i"
-	ok "what others have new is asked for, and cannot be noted" until_true 10 eval '(($(metric b p2pd_pulls_total) > pulls))'
+	ok "what others have new is asked for, and cannot be noted" until_true 10 has_pulled "$before"
 	fault_off b
 	ok "with room new files are indexed by themselves" until_true 20 lists b "own-$i"
 	ok "and those of others learnt" until_true 20 lists b "news-$i"
