@@ -34,6 +34,7 @@ const struct peers_pace peers_usual_pace = {
 	.quiet_ms = 5000,
 	.resync_ms = 60000,
 	.unwritten_max_ms = 8000,
+	.rpc_again_ms = 60000,
 	.save_ms = 5 * 60000,
 	.stop_ms = 1000,
 	.grace_ms = 10 * 60000,

@@ -39,6 +39,7 @@ struct peers_pace {
 	uint64_t quiet_ms;		/* after a notice that brought nothing */
 	uint64_t resync_ms;		/* between two beginnings anew of one catalog, and after a bad page */
 	uint64_t unwritten_max_ms;	/* between two tries to write to our catalog, when it fails */
+	uint64_t rpc_again_ms;		/* that catalogs go by REST after a peer's gRPC failed */
 	uint64_t save_ms;		/* between two rememberings of when a peer was heard */
 	uint64_t stop_ms;		/* for all good-byes */
 	uint64_t grace_ms;		/* that a remembered peer has at least to show up */
@@ -66,7 +67,7 @@ struct peer {
 	struct greeted greet;
 	bool pull_wanted;
 	uint64_t pull_after_ms;		/* not before */
-	struct pull *pull;		/* under way, the commit included */
+	struct pull *pull;		/* under way, the commits included */
 	struct telling *telling;	/* a notice to it under way */
 	int64_t silent_ms;		/* on the monotonic clock since when; before our start: less than 0 */
 
@@ -93,6 +94,7 @@ struct peer {
 	uint64_t quiet_until_ms;	/* notices wait until */
 	uint64_t hold_until_ms;		/* everything waits until, after pages that made no sense */
 	uint64_t resync_ms;		/* when it last began anew; 0: never */
+	uint64_t rpc_after_ms;		/* pages come by REST until */
 	/* Notices to it. */
 	bool tell_again;
 	struct telling *leaving;	/* our good-bye, under way */

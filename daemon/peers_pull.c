@@ -3,10 +3,16 @@
  * peers_pull.c - catalogs: what the others have.
  *
  * Whenever a peer is said to be at another (epoch, seq) than what we have of it, its catalog is
- * pulled from itself, page by page; each page goes to the scribe, and only after its commit is the
- * next one asked for.  So a pull holds one page in memory, and what it brought is never lost. After
- * each page the turn goes to the next peer that waits, so that an endless catalog delays only
- * itself.
+ * pulled from itself, page by page; each page goes to the scribe.  While it writes one, the next is
+ * asked for, up to PAGES_AHEAD, unless another peer waits for one of the PEERS_PULLS_MAX turns:
+ * then the turn passes on, so that an endless catalog delays only itself.  So a pull holds few
+ * pages in memory, and what it brought is never lost.  Pages are committed in the order in which
+ * they were asked for; once one of them fails, what comes behind it is of no use and dropped.
+ *
+ * A page goes by gRPC where the peer has it, which costs both sides far less than JSON, else by the
+ * address that answered last.  A peer's gRPC that fails is left alone for pace.rpc_again_ms, and
+ * the page asked for again by REST at once.  Who has no gRPC face of his own asks so only when much
+ * is to be pulled: a few changes are not worth loading the library.
  *
  * Who may make us pull: the peer's own answer, at once.  A notice or registration may come from
  * anybody, so if the pull it led to brought nothing, the next ones wait for pace.quiet_ms; genuine
@@ -29,19 +35,26 @@
 #include "mem.h"
 #include "metrics.h"
 
+#define PAGES_AHEAD 2 /* pages of a peer with the scribe while another is asked for */
+#define PULL_FAR    (10 * CHANGE_PAGE_MAX) /* changes that are worth loading the gRPC library */
+
 struct pull {
 	struct peers *peers;
 	struct peer *peer;
-	uint64_t epoch, since;     /* asked for */
-	uint64_t to_epoch, to_seq; /* where the page leads */
-	bool has_more;
+	uint64_t epoch, since; /* asked for, or to be asked for next */
+	enum wire wire;
 	struct transport_request *request;
+	bool is_asking, has_more;
+	unsigned commits; /* under way */
+	int code;         /* the first failure of a commit */
 };
 
 /* A page with the scribe.  Outlives peers if need be, which then takes its name out. */
 struct commit {
 	struct peers *peers;
 	struct pull *pull;
+	uint64_t to_epoch, to_seq; /* where the page leads */
+	bool is_last;
 	struct commit *next;
 };
 
@@ -97,14 +110,6 @@ may_resync(struct peers *peers, struct peer *peer)
 /* Pulling. */
 
 static void
-end_pull(struct pull *pull)
-{
-	pull->peer->pull = NULL;
-	pull->peers->pulls--;
-	free(pull);
-}
-
-static void
 hold(struct peers *peers, struct peer *peer, const char *why)
 {
 	log_warn("The catalog of peer %s is not taken for %u s: %s", peer->id,
@@ -134,39 +139,10 @@ rest_unwritten(struct peers *peers)
 	peers->write_after_ms = clock_ms() + rest_ms;
 }
 
+/* What follows from how the commits went. */
 static void
-on_committed(void *arg, int code)
+conclude(struct peers *peers, struct peer *peer, int code, bool has_more)
 {
-	struct commit *commit = arg;
-	struct peers *peers = commit->peers;
-	struct pull *pull = commit->pull;
-
-	if (peers == NULL) {
-		free(pull);
-		free(commit);
-		return;
-	}
-	struct peer *peer = pull->peer;
-	bool has_more = pull->has_more;
-
-	for (struct commit **at = &peers->commits; *at != NULL; at = &(*at)->next)
-		if (*at == commit) {
-			*at = commit->next;
-			break;
-		}
-	free(commit);
-	bool has_moved = false;
-
-	if (code == P2P_OK) {
-		peers->unwritten = 0;
-		has_moved = peer->epoch != pull->to_epoch || peer->seq != pull->to_seq;
-		peer->epoch = pull->to_epoch;
-		peer->seq = pull->to_seq;
-	}
-	end_pull(pull);
-	if (has_moved && !has_more)
-		peers_moved(peers, peer);
-
 	if (code == P2P_CONFLICT) {
 		/* The replica is not where we thought: all of it again. */
 		peer->epoch = peer->seq = 0;
@@ -182,8 +158,101 @@ on_committed(void *arg, int code)
 	} else if (peer->pull_wanted && is_had(peer, peer->wanted_epoch, peer->wanted_seq)) {
 		peer->pull_wanted = false;
 	}
+}
+
+/* Nothing of it is under way. */
+static void
+end_pull(struct pull *pull)
+{
+	pull->peer->pull = NULL;
+	pull->peers->pulls--;
+	free(pull);
+}
+
+static bool
+is_waiting(const struct peer *peer)
+{
+	return peer->pull_wanted && peer->pull == NULL && peer->state != PEER_AWAY &&
+	       peer->addresses.count > 0;
+}
+
+/* May it go on, or does somebody else need the turn? */
+static bool
+keeps_turn(const struct peers *peers)
+{
+	uint64_t now_ms = clock_ms();
+
+	for (size_t i = 0; peers->pulls >= PEERS_PULLS_MAX && i < peers->count; i++)
+		if (is_waiting(peers->all[i]) && peers->all[i]->pull_after_ms <= now_ms)
+			return false;
+	return true;
+}
+
+static void ask(struct pull *pull);
+
+/* Asks for the next page, waits for what is under way, or comes to its end. */
+static void
+go_on(struct pull *pull)
+{
+	struct peers *peers = pull->peers;
+
+	if (pull->is_asking)
+		return;
+	if (pull->commits > 0) {
+		if (pull->has_more && pull->code == P2P_OK && !peers->is_stopping &&
+		    pull->commits <= PAGES_AHEAD && keeps_turn(peers))
+			ask(pull);
+		return;
+	}
+	struct peer *peer = pull->peer;
+	int code = pull->code;
+	bool has_more = pull->has_more;
+
+	end_pull(pull);
+	conclude(peers, peer, code, has_more);
 	if (!peers->is_stopping)
 		peers_arm(peers);
+}
+
+/* Takes what the scribe wrote into account. */
+static void
+advance(struct peers *peers, const struct commit *commit)
+{
+	struct peer *peer = commit->pull->peer;
+	bool has_moved = peer->epoch != commit->to_epoch || peer->seq != commit->to_seq;
+
+	peers->unwritten = 0;
+	peer->epoch = commit->to_epoch;
+	peer->seq = commit->to_seq;
+	if (has_moved && commit->is_last)
+		peers_moved(peers, peer);
+}
+
+static void
+on_committed(void *arg, int code)
+{
+	struct commit *commit = arg;
+	struct peers *peers = commit->peers;
+	struct pull *pull = commit->pull;
+
+	pull->commits--;
+	if (peers == NULL) {
+		if (pull->commits == 0)
+			free(pull);
+		free(commit);
+		return;
+	}
+	for (struct commit **at = &peers->commits; *at != NULL; at = &(*at)->next)
+		if (*at == commit) {
+			*at = commit->next;
+			break;
+		}
+	if (pull->code == P2P_OK)
+		pull->code = code;
+	if (pull->code == P2P_OK)
+		advance(peers, commit);
+	free(commit);
+	go_on(pull);
 }
 
 static void
@@ -193,13 +262,19 @@ submit(struct pull *pull, struct change_page *page)
 	struct catalog_batch *batch = catalog_batch_new();
 	struct commit *commit = mem_zero(1, sizeof(*commit));
 
-	pull->to_epoch = page->epoch;
-	pull->to_seq = page->through;
+	pull->epoch = page->epoch;
+	pull->since = page->through;
 	pull->has_more = page->through < page->head;
 	pull->peer->file_count = page->file_count;
 	pull->peer->byte_count = page->byte_count;
-	*commit = (struct commit){ .peers = peers, .pull = pull, .next = peers->commits };
+	*commit = (struct commit){ .peers = peers,
+				   .pull = pull,
+				   .to_epoch = page->epoch,
+				   .to_seq = page->through,
+				   .is_last = !pull->has_more,
+				   .next = peers->commits };
 	peers->commits = commit;
+	pull->commits++;
 	catalog_batch_page(batch, page);
 	catalog_submit(peers->catalog, batch, on_committed, commit);
 }
@@ -218,27 +293,56 @@ fits(const struct pull *pull, const struct change_page *page)
 			      : page->epoch == pull->epoch && page->since == pull->since;
 }
 
-/* Ends the pull unless the page goes to the scribe. */
+/* Hands the page to the scribe, if it is any good. */
 static void
 take_page(struct pull *pull, struct change_page *page)
 {
 	struct peers *peers = pull->peers;
 	struct peer *peer = pull->peer;
 
+	pull->has_more = false;
 	if (!fits(pull, page)) {
 		hold(peers, peer, "its page is not what was asked for");
 	} else if (!page->is_reset && page->through == page->since) {
 		peer->quiet_until_ms = clock_ms() + peers->pace.quiet_ms;
 		if (peer->pull_wanted && peer->pull_after_ms < peer->quiet_until_ms)
 			peer->pull_after_ms = peer->quiet_until_ms;
-	} else if (page->is_reset && peer->epoch != 0 && !may_resync(peers, peer)) {
+	} else if (page->is_reset && pull->epoch != 0 && !may_resync(peers, peer)) {
 		want(peer, peer->hold_until_ms);
 	} else {
 		submit(pull, page);
 		return;
 	}
 	change_page_free(page);
-	end_pull(pull);
+}
+
+/* Is there REST to go by when its gRPC fails?  Then it does, for a while. */
+static bool
+leave_rpc(struct pull *pull, const struct error *err)
+{
+	struct peer *peer = pull->peer;
+	char other[NODE_ADDRESS_SIZE];
+
+	addresses_by_wire(&peer->addresses, WIRE_REST, other);
+	if (pull->wire != WIRE_GRPC || other[0] == '\0')
+		return false;
+	log_debug("The catalog of peer %s goes by REST: %s", peer->id, err->text);
+	peer->rpc_after_ms = clock_ms() + pull->peers->pace.rpc_again_ms;
+	return true;
+}
+
+/* The page did not come. */
+static void
+not_come(struct pull *pull, int code, const struct error *err)
+{
+	struct peers *peers = pull->peers;
+	struct peer *peer = pull->peer;
+
+	pull->has_more = false;
+	if (code == P2P_BAD_ANSWER)
+		hold(peers, peer, err->text);
+	else if (leave_rpc(pull, err))
+		want(peer, clock_ms());
 }
 
 static void
@@ -246,26 +350,64 @@ on_page(void *arg, int code, const struct error *err, struct change_page *page)
 {
 	struct pull *pull = arg;
 	struct peers *peers = pull->peers;
-	struct peer *peer = pull->peer;
 
 	pull->request = NULL;
+	pull->is_asking = false;
 	peers->requests--;
 	if (code == P2P_OK)
-		metrics_add(METRIC_PULLS, 1);
-	if (peers->is_stopping) {
+		metrics_add(pull->wire == WIRE_GRPC ? METRIC_PULLS_GRPC : METRIC_PULLS_REST, 1);
+	if (peers->is_stopping || pull->code != P2P_OK)
 		change_page_free(page);
+	else if (code == P2P_OK)
+		take_page(pull, page);
+	else
+		not_come(pull, code, err);
+	if (pull->commits == 0) {
+		/* Nothing came of it that would say how to go on. */
 		end_pull(pull);
+		if (!peers->is_stopping)
+			peers_arm(peers);
 		return;
 	}
-	if (code == P2P_OK) {
-		take_page(pull, page);
-	} else {
-		if (code == P2P_BAD_ANSWER)
-			hold(peers, peer, err->text);
-		end_pull(pull);
-	}
-	if (peer->pull == NULL)
-		peers_arm(peers);
+	go_on(pull);
+}
+
+static bool
+is_worth_rpc(const struct peers *peers, const struct peer *peer)
+{
+	uint64_t had = peer->wanted_epoch == peer->epoch ? peer->seq : 0;
+
+	return peers->config->grpc_listen.count > 0 || peer->wanted_seq >= had + PULL_FAR;
+}
+
+/* By which address the next page comes. */
+static void
+choose_address(struct pull *pull, char ret[NODE_ADDRESS_SIZE])
+{
+	const struct peer *peer = pull->peer;
+
+	ret[0] = '\0';
+	if (clock_ms() >= peer->rpc_after_ms && is_worth_rpc(pull->peers, peer))
+		addresses_by_wire(&peer->addresses, WIRE_GRPC, ret);
+	else
+		addresses_by_wire(&peer->addresses, WIRE_REST, ret);
+	if (ret[0] == '\0')
+		memcpy(ret, peer->addresses.items[0], NODE_ADDRESS_SIZE);
+	pull->wire = node_address_wire(ret);
+}
+
+static void
+ask(struct pull *pull)
+{
+	struct peers *peers = pull->peers;
+	char address[NODE_ADDRESS_SIZE];
+
+	choose_address(pull, address);
+	pull->is_asking = true;
+	peers->requests++;
+	pull->request =
+	    peers->transport->ops->pull(peers->transport, address, pull->peer->id, pull->epoch,
+					pull->since, CHANGE_PAGE_MAX, on_page, pull);
 }
 
 static void
@@ -278,10 +420,7 @@ start_pull(struct peers *peers, struct peer *peer)
 	peer->pull = pull;
 	peer->pull_wanted = false;
 	peers->pulls++;
-	peers->requests++;
-	pull->request =
-	    peers->transport->ops->pull(peers->transport, peer->addresses.items[0], peer->id,
-					pull->epoch, pull->since, CHANGE_PAGE_MAX, on_page, pull);
+	ask(pull);
 }
 
 static bool
@@ -293,8 +432,7 @@ has_room(const struct peers *peers)
 static bool
 can_pull(const struct peers *peers, const struct peer *peer)
 {
-	return peer->pull_wanted && peer->pull == NULL && peer->state != PEER_AWAY &&
-	       peer->addresses.count > 0 && has_room(peers);
+	return is_waiting(peer) && has_room(peers);
 }
 
 /* When a peer that can be pulled from may be. */

@@ -248,6 +248,7 @@ open_peers(struct node *node)
 						 .quiet_ms = 300,
 						 .resync_ms = 500,
 						 .unwritten_max_ms = 100,
+						 .rpc_again_ms = 60000,
 						 .save_ms = 60000,
 						 .stop_ms = 200,
 						 .grace_ms = 100 };
