@@ -3,12 +3,11 @@
  * catalog_apply.c - carries out what batches ask for.  The scribe's thread, inside of its
  * transaction.
  *
- * Our own files and those that other peers tell of go the same last step, put_entry(): look at the
- * old entry, write the new one, keep the peer's counts, and note what is to be told.  What differs
- * comes before: our own changes get the next seq and bring a row of `local` and a layer; a page of
- * another peer brings its own seqs, and is checked as a whole before its first row is written.
- * Pages may come twice or overlap with what is known; rows that are not newer than ours change
- * nothing.
+ * Our own files and those that other peers tell of go the same last step, apply_entry(): look at
+ * the old entry, write the new one, keep the peer's counts, and note what is to be told.  What
+ * differs comes before: our own changes get the next seq and bring a row of `local` and a layer;
+ * the pages of another peer bring their own seqs, and are checked as a whole before their first row
+ * is written (catalog_pages.c).
  *
  * A refusal (P2P_CONFLICT, P2P_BAD_ANSWER, P2P_TOO_MANY, P2P_BAD_REQUEST) leaves the connection
  * healthy; a failure of the database is seen by db->failure as well.  In both cases the caller
@@ -17,22 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "catalog_db.h"
+#include "catalog_apply.h"
 #include "mem.h"
 #include "merkle.h"
 
-struct apply {
-	struct db *db;
-	struct catalog_batch *batch;
-	struct peer_row *self;
-	struct box box;
-	bool is_mute; /* what is being written was announced as a whole */
-};
-
 /* --- what is told --- */
 
-static void
-tell_cut(struct apply *apply, const char *peer)
+void
+apply_tell_cut(struct apply *apply, const char *peer)
 {
 	struct catalog_commit *commit = &apply->batch->commit;
 	if (!commit->is_cut)
@@ -49,7 +40,7 @@ tell(struct apply *apply, int kind, const char *peer, const struct change *chang
 	if (apply->is_mute)
 		return;
 	if (batch->commit.count == CATALOG_TOLD_MAX) {
-		tell_cut(apply, peer);
+		apply_tell_cut(apply, peer);
 		return;
 	}
 	size_t n = batch->commit.count++;
@@ -103,7 +94,7 @@ peer_row_load(struct db *db, const char *id, struct peer_row *ret)
 	return 1;
 }
 
-static int
+int
 peer_row_save(struct db *db, const struct peer_row *row)
 {
 	return db_run(db, SQL_PEER_SAVE, db_int((uint64_t)row->no), db_int(row->epoch),
@@ -147,16 +138,12 @@ write_entry(struct db *db, int64_t name_id, int64_t peer_no, const struct change
 		      db_int(change->seq));
 }
 
-/* Brings one change into the entries of the peer of `row`, unless it is older than what is there.
- */
-static int
-put_entry(struct apply *apply, struct peer_row *row, const char *peer, const struct change *change)
+int
+apply_entry(struct apply *apply, struct peer_row *row, const char *peer,
+	    const struct change *change, int64_t name_id)
 {
 	struct old_entry old;
-	int64_t name_id;
-	int code = name_row_need(apply->db, change->name, &name_id);
-	if (code == P2P_OK)
-		code = old_entry_load(apply->db, name_id, row->no, &old);
+	int code = old_entry_load(apply->db, name_id, row->no, &old);
 	if (code < 0)
 		return code;
 	if (old.exists && old.seq >= change->seq)
@@ -180,6 +167,14 @@ put_entry(struct apply *apply, struct peer_row *row, const char *peer, const str
 	if (!change->is_removed && !content_equal(&old.content, &change->content))
 		return tell_all(apply, CATALOG_CHANGED, row, peer, change);
 	return P2P_OK;
+}
+
+static int
+put_entry(struct apply *apply, struct peer_row *row, const char *peer, const struct change *change)
+{
+	int64_t name_id;
+	int code = name_row_need(apply->db, change->name, &name_id);
+	return code < 0 ? code : apply_entry(apply, row, peer, change, name_id);
 }
 
 /* --- our own files --- */
@@ -273,113 +268,7 @@ apply_remove(struct apply *apply, const struct op *op)
 	return code == P2P_OK ? put_own_entry(apply, &change) : code;
 }
 
-/* --- what other peers tell --- */
-
-static bool
-change_is_sane(const struct change *change)
-{
-	if (name_check(change->name, strlen(change->name), NULL) != P2P_OK)
-		return false;
-	return change->is_removed ||
-	       (change->content.size_bytes <= MERKLE_CONTENT_MAX && (change->mode & ~0777u) == 0);
-}
-
-/* What can be said of a page without the database. */
-static bool
-page_is_sane(const struct change_page *page, const char *self)
-{
-	if (!digest_is_base32(page->peer) || strcmp(page->peer, self) == 0)
-		return false;
-	if (page->epoch == 0 || page->head > INT64_MAX || page->count > CHANGE_PAGE_MAX)
-		return false;
-	if (page->since > page->through || page->through > page->head ||
-	    (page->is_reset && page->since != 0))
-		return false;
-	uint64_t last = page->since;
-	for (size_t i = 0; i < page->count; i++) {
-		const struct change *change = &page->items[i];
-		if (change->seq <= last || change->seq > page->through || !change_is_sane(change))
-			return false;
-		last = change->seq;
-	}
-	return true;
-}
-
-/* The row of a peer, made if there is none. */
-static int
-peer_row_need(struct db *db, const char *id, struct peer_row *ret)
-{
-	int found = peer_row_load(db, id, ret);
-	if (found != 0)
-		return found < 0 ? found : P2P_OK;
-	int code = db_run(db, SQL_PEER_ADD, db_text(id));
-	if (code == P2P_OK)
-		*ret = (struct peer_row){ .no = sqlite3_last_insert_rowid(db->handle) };
-	return code;
-}
-
-/* Forgets all entries of a peer; that is told as one thing. */
-static int
-drop_entries(struct apply *apply, struct peer_row *row, const char *peer)
-{
-	const struct outbox_terms *terms = apply->db->box_terms;
-	int code = P2P_OK;
-	if (row->file_count > 0) {
-		tell_cut(apply, peer);
-		apply->is_mute = true;
-		if (terms != NULL && terms->with_others)
-			code = box_add_anew(apply->db, &apply->box, peer);
-	}
-	if (code < 0)
-		return code;
-	row->entry_count = row->file_count = row->byte_count = 0;
-	/* What nobody else has is dropped later: catalog_names.c. */
-	code = db_run(apply->db, SQL_ORPHAN_NOTE, db_int((uint64_t)row->no));
-	return code < 0 ? code : db_run(apply->db, SQL_ENTRY_DROP_ALL, db_int((uint64_t)row->no));
-}
-
-static int
-write_page(struct apply *apply, struct peer_row *row, const struct change_page *page)
-{
-	row->epoch = page->epoch;
-	for (size_t i = 0; i < page->count; i++) {
-		int code = put_entry(apply, row, page->peer, &page->items[i]);
-		if (code < 0)
-			return code;
-		/* Beyond this the sum would mean nothing. */
-		if (row->byte_count > INT64_MAX)
-			return P2P_BAD_ANSWER;
-	}
-	if (row->entry_count > CATALOG_FILES_PER_PEER)
-		return P2P_TOO_MANY;
-	row->seq = page->through;
-	return peer_row_save(apply->db, row);
-}
-
-static int
-apply_page(struct apply *apply, const struct change_page *page)
-{
-	if (!page_is_sane(page, apply->batch->self))
-		return P2P_BAD_ANSWER;
-	struct peer_row row;
-	int code = peer_row_need(apply->db, page->peer, &row);
-	if (code < 0)
-		return code;
-	bool is_anew = page->is_reset || page->epoch != row.epoch;
-	if (page->since > (is_anew ? 0 : row.seq))
-		return P2P_CONFLICT;
-	if (!is_anew && page->through <= row.seq)
-		return P2P_OK; /* known already */
-	if (is_anew)
-		code = follow_peer_begins_anew(apply->db, &row, page->peer);
-	if (is_anew && code == P2P_OK)
-		code = drop_entries(apply, &row, page->peer);
-	if (code < 0)
-		return code;
-	code = write_page(apply, &row, page);
-	apply->is_mute = false;
-	return code;
-}
+/* --- peers --- */
 
 static int
 apply_peer(struct apply *apply, const struct op *op)
@@ -399,7 +288,7 @@ apply_forget(struct apply *apply, const struct op *op)
 	int found = peer_row_load(apply->db, op->peer.id, &row);
 	if (found <= 0)
 		return found;
-	int code = drop_entries(apply, &row, op->peer.id);
+	int code = apply_drop_entries(apply, &row, op->peer.id);
 	apply->is_mute = false;
 	return code < 0 ? code : db_run(apply->db, SQL_PEER_DROP, db_int((uint64_t)row.no));
 }
@@ -466,16 +355,22 @@ apply_op(struct apply *apply, const struct op *op)
 	return P2P_INTERNAL;
 }
 
-int
-batch_apply(struct db *db, struct catalog_batch *batch, struct peer_row *self)
+void
+apply_begin(struct apply *apply, struct db *db, struct catalog_batch *batch, struct peer_row *self)
 {
-	struct apply apply = { .db = db, .batch = batch, .self = self };
-	uint64_t seq = self->seq;
+	*apply = (struct apply){ .db = db, .batch = batch, .self = self };
 	/* It may be the second try. */
 	batch->commit = (struct catalog_commit){ 0 };
 	free(batch->told);
 	batch->told = NULL;
+}
 
+int
+batch_apply(struct db *db, struct catalog_batch *batch, struct peer_row *self)
+{
+	struct apply apply;
+	uint64_t seq = self->seq;
+	apply_begin(&apply, db, batch, self);
 	for (size_t i = 0; i < batch->count; i++) {
 		int code = apply_op(&apply, &batch->ops[i]);
 		if (code < 0)

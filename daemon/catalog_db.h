@@ -222,6 +222,13 @@ int peer_row_load(struct db *db, const char *id, struct peer_row *ret); /* 1, 0 
  * own row; it is saved when it moved.  After a failure the caller undoes both. */
 int batch_apply(struct db *db, struct catalog_batch *batch, struct peer_row *self);
 
+/* --- pages together; see catalog_pages.c --- */
+
+/* How many batches, from this one on, are pages of one peer that follow one another and may be written as one. */
+size_t pages_together(const struct db *db, const struct catalog_batch *batch);
+/* As batch_apply(), of so many; after a failure they are to be tried one by one. */
+int pages_apply(struct db *db, struct catalog_batch *first, size_t count, struct peer_row *self);
+
 /* --- names; see catalog_names.c --- */
 
 /* The number of a name: 1, 0 unknown, or a code; the second makes it if need be. */

@@ -22,9 +22,9 @@
 #include "catalog_db.h"
 #include "log.h"
 
-#define TAIL_MAX  256  /* names that are not in the index, when the scribe rests */
-#define INDEX_MAX 4000 /* names of one transaction */
-#define SWEEP_MAX 500  /* the same for those that go */
+#define TAIL_MAX  256   /* names that are not in the index, when the scribe rests */
+#define INDEX_MAX 16000 /* names of one transaction */
+#define SWEEP_MAX 500   /* the same for those that go */
 
 /* --- names --- */
 

@@ -19,7 +19,7 @@
 #include "catalog_db.h"
 #include "log.h"
 
-#define GROUP_ROWS 4000 /* of one transaction, unless one batch has more */
+#define GROUP_ROWS 16000 /* of one transaction, unless one batch has more */
 
 /* Mind.  Tells and completes a list of batches. */
 static void
@@ -39,23 +39,48 @@ deliver(void *arg)
 	}
 }
 
-/* Carries out one batch, or leaves no trace of it.  The answer is that of the database; the batch
- * has its own code. */
+/* Carries out one batch, or several that go together, or leaves no trace of them.  The answer is
+ * that of the database; the batches have their own code. */
 static int
-write_batch(struct db *db, struct catalog_batch *batch, struct peer_row *self)
+write_batches(struct db *db, struct catalog_batch *first, size_t count, struct peer_row *self)
 {
 	struct peer_row before = *self;
 	int code = db_run_plain(db, SQL_SAVE);
 	if (code < 0)
 		return code;
-	batch->code = batch_apply(db, batch, self);
+	int outcome =
+	    count > 1 ? pages_apply(db, first, count, self) : batch_apply(db, first, self);
 	if (db->failure != P2P_OK)
 		return db->failure;
-	if (batch->code != P2P_OK) {
+	if (outcome != P2P_OK) {
 		*self = before;
 		code = db_run_plain(db, SQL_SAVE_UNDO);
 	}
+	for (struct catalog_batch *batch = first; count > 0; batch = batch->next, count--)
+		batch->code = outcome;
 	return code < 0 ? code : db_run_plain(db, SQL_SAVE_KEEP);
+}
+
+/* The same for a list: what can be is written together. */
+static int
+write_all(struct db *db, struct catalog_batch *batch, struct peer_row *self)
+{
+	size_t alone = 0; /* of those to come, which failed together */
+	int code = P2P_OK;
+	while (batch != NULL && code == P2P_OK) {
+		size_t together = alone > 0 ? 1 : pages_together(db, batch);
+		if (together == 0)
+			together = 1;
+		code = write_batches(db, batch, together, self);
+		if (code == P2P_OK && together > 1 && batch->code != P2P_OK) {
+			alone = together;
+			continue;
+		}
+		alone -= alone > 0;
+		for (; together > 0; together--)
+			batch = batch->next;
+	}
+	return code;
 }
 
 /* One transaction.  P2P_OK: committed, each batch has its code.  Else nothing of it was written. */
@@ -68,9 +93,8 @@ write_group(struct catalog *catalog, struct catalog_batch *first)
 	int code = db_run_plain(db, SQL_BEGIN);
 	if (code == P2P_OK && peer_row_load(db, catalog->self, &self) != 1)
 		code = db->failure != P2P_OK ? db->failure : P2P_IO;
-	for (struct catalog_batch *batch = first; batch != NULL && code == P2P_OK;
-	     batch = batch->next)
-		code = write_batch(db, batch, &self);
+	if (code == P2P_OK)
+		code = write_all(db, first, &self);
 	if (code == P2P_OK)
 		code = db_run_plain(db, SQL_COMMIT);
 	if (code == P2P_OK) {

@@ -4,7 +4,7 @@
  *
  * Whenever a peer is said to be at another (epoch, seq) than what we have of it, its catalog is
  * pulled from itself, page by page; each page goes to the scribe.  While it writes one, the next is
- * asked for, up to PAGES_AHEAD, unless another peer waits for one of the PEERS_PULLS_MAX turns:
+ * asked for, up to PEERS_PAGES_MAX, unless another peer waits for one of the PEERS_PULLS_MAX turns:
  * then the turn passes on, so that an endless catalog delays only itself.  So a pull holds few
  * pages in memory, and what it brought is never lost.  Pages are committed in the order in which
  * they were asked for; once one of them fails, what comes behind it is of no use and dropped.
@@ -35,8 +35,7 @@
 #include "mem.h"
 #include "metrics.h"
 
-#define PAGES_AHEAD 2 /* pages of a peer with the scribe while another is asked for */
-#define PULL_FAR    (10 * CHANGE_PAGE_MAX) /* changes that are worth loading the gRPC library */
+#define PULL_FAR (10 * CHANGE_PAGE_MAX) /* changes that are worth loading the gRPC library */
 
 struct pull {
 	struct peers *peers;
@@ -200,7 +199,7 @@ go_on(struct pull *pull)
 		return;
 	if (pull->commits > 0) {
 		if (pull->has_more && pull->code == P2P_OK && !peers->is_stopping &&
-		    pull->commits <= PAGES_AHEAD && keeps_turn(peers))
+		    peers->pages < PEERS_PAGES_MAX && keeps_turn(peers))
 			ask(pull);
 		return;
 	}
@@ -242,6 +241,7 @@ on_committed(void *arg, int code)
 		free(commit);
 		return;
 	}
+	peers->pages--;
 	for (struct commit **at = &peers->commits; *at != NULL; at = &(*at)->next)
 		if (*at == commit) {
 			*at = commit->next;
@@ -274,6 +274,7 @@ submit(struct pull *pull, struct change_page *page)
 				   .is_last = !pull->has_more,
 				   .next = peers->commits };
 	peers->commits = commit;
+	peers->pages++;
 	pull->commits++;
 	catalog_batch_page(batch, page);
 	catalog_submit(peers->catalog, batch, on_committed, commit);

@@ -823,6 +823,117 @@ START_TEST(test_a_bad_batch_fails_alone_and_completions_keep_their_order)
 }
 END_TEST
 
+/* --- pages together --- */
+
+#define WAITING 12 /* pages */
+
+/* The page of seqs from 10 * n + 1 on: names come again and again, and some are removed again. */
+static struct change_page *
+crossing_page(int n)
+{
+	struct change_page *page = kit_page(kit_peer("b"), 7, (uint64_t)(10 * n));
+	for (uint64_t seq = page->since + 1; seq <= page->since + 10; seq++) {
+		char name[32], seed[32];
+		snprintf(name, sizeof(name), "n%llu", (unsigned long long)(seq * 7 % 37));
+		snprintf(seed, sizeof(seed), "s%llu", (unsigned long long)(seq * 31 % 101));
+		kit_page_add(page, seq, name, seq % 5 == 0 ? NULL : seed, seq);
+	}
+	page->head = 10 * WAITING;
+	return page;
+}
+
+/* All that is known of the peer. */
+static char *
+describe_peer(struct kit *kit)
+{
+	struct change_page *page;
+	struct buf text;
+	buf_init(&text, 1 << 20);
+	ck_assert_int_eq(catalog_changes(kit->catalog, kit_peer("b"), 7, 0, CHANGE_PAGE_MAX, &page),
+			 P2P_OK);
+	buf_addf(&text, "%llu %llu %llu %llu\n", (unsigned long long)page->epoch,
+		 (unsigned long long)page->head, (unsigned long long)page->file_count,
+		 (unsigned long long)page->byte_count);
+	for (size_t i = 0; i < page->count; i++) {
+		const struct change *change = &page->items[i];
+		char root[DIGEST_HEX_SIZE];
+		digest_hex(&change->content.root, root);
+		buf_addf(&text, "%llu %s %d %llu %s\n", (unsigned long long)change->seq,
+			 change->name, change->is_removed,
+			 (unsigned long long)change->content.size_bytes, root);
+	}
+	change_page_free(page);
+	return buf_give(&text);
+}
+
+/* Keeps the scribe busy, and so what comes behind waits together. */
+static void
+occupy(struct kit *kit)
+{
+	struct catalog_batch *batch = catalog_batch_new();
+	for (int i = 0; i < 4000; i++) {
+		struct catalog_local file = kit_file("x", 1);
+		char name[32];
+		snprintf(name, sizeof(name), "own%d", i);
+		catalog_batch_put(batch, name, &file, NULL, 0);
+	}
+	catalog_submit(kit->catalog, batch, NULL, NULL);
+}
+
+static void
+submit_waiting(struct kit *kit, struct order *order, int bad)
+{
+	occupy(kit);
+	for (int n = 0; n < WAITING; n++) {
+		struct catalog_batch *batch = catalog_batch_new();
+		struct change_page *page = crossing_page(n);
+		if (n == bad)
+			page->items[3].mode = 07777;
+		catalog_batch_page(batch, page);
+		catalog_submit(kit->catalog, batch, note_order, order);
+	}
+	while (order->count < WAITING)
+		loop_turn(kit->loop, 10);
+}
+
+START_TEST(test_pages_that_waited_together_come_to_the_same_as_one_by_one)
+{
+	struct kit *together = kit_new(), *alone = kit_new();
+	struct order order = { .count = 0 };
+	submit_waiting(together, &order, -1);
+	for (int n = 0; n < WAITING; n++) {
+		ck_assert_int_eq(order.codes[n], P2P_OK);
+		ck_assert_int_eq(kit_give(alone, crossing_page(n)), P2P_OK);
+	}
+	char *one = describe_peer(together), *other = describe_peer(alone);
+	ck_assert_str_eq(one, other);
+	free(one);
+	free(other);
+	kit_free(together);
+	kit_free(alone);
+}
+END_TEST
+
+START_TEST(test_of_pages_that_waited_together_those_before_a_bad_one_count)
+{
+	struct kit *kit = kit_new(), *alone = kit_new();
+	struct order order = { .count = 0 };
+	submit_waiting(kit, &order, 7);
+	for (int n = 0; n < WAITING; n++)
+		ck_assert_int_eq(order.codes[n], n < 7    ? P2P_OK
+						 : n == 7 ? P2P_BAD_ANSWER
+							  : P2P_CONFLICT);
+	for (int n = 0; n < 7; n++)
+		ck_assert_int_eq(kit_give(alone, crossing_page(n)), P2P_OK);
+	char *one = describe_peer(kit), *other = describe_peer(alone);
+	ck_assert_str_eq(one, other);
+	free(one);
+	free(other);
+	kit_free(kit);
+	kit_free(alone);
+}
+END_TEST
+
 /* --- threads --- */
 
 struct reading {
@@ -906,6 +1017,8 @@ suite(void)
 	tcase_add_test(tcase, test_the_rank_of_a_fetch_survives_a_restart);
 	tcase_add_test(tcase, test_a_catalog_of_version_2_is_brought_up_to_date);
 	tcase_add_test(tcase, test_a_bad_batch_fails_alone_and_completions_keep_their_order);
+	tcase_add_test(tcase, test_pages_that_waited_together_come_to_the_same_as_one_by_one);
+	tcase_add_test(tcase, test_of_pages_that_waited_together_those_before_a_bad_one_count);
 	tcase_add_test(tcase, test_any_number_of_threads_read_while_the_scribe_writes);
 	suite_add_tcase(suite, tcase);
 	return suite;
