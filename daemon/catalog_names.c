@@ -23,7 +23,7 @@
 #include "log.h"
 
 #define TAIL_MAX  256   /* names that are not in the index, when the scribe rests */
-#define INDEX_MAX 16000 /* names of one transaction */
+#define INDEX_MAX 32000 /* names of one transaction */
 #define SWEEP_MAX 500   /* the same for those that go */
 
 /* --- names --- */

@@ -19,7 +19,7 @@
 #include "catalog_db.h"
 #include "log.h"
 
-#define GROUP_ROWS 16000 /* of one transaction, unless one batch has more */
+#define GROUP_ROWS 32000 /* of one transaction, unless one batch has more */
 
 /* Mind.  Tells and completes a list of batches. */
 static void

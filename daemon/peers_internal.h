@@ -20,7 +20,7 @@
 #define PEERS_GREETINGS_MAX	64	/* under way to peers that are here or suspect */
 #define PEERS_TRIES_MAX		16	/* under way to others */
 #define PEERS_PULLS_MAX		4	/* under way in all */
-#define PEERS_PAGES_MAX		32	/* pages with the scribe; beyond it none is asked for ahead */
+#define PEERS_PAGES_MAX		64	/* pages with the scribe; beyond it none is asked for ahead */
 #define PEERS_AWAY_FAILURES	3	/* in a row make a peer away */
 #define PEERS_BEAT_GREETINGS	3	/* in a heart-beat, about, however many are here; and as many tries of those that are away */
 #define PEERS_UNPROVEN_BEATS	4	/* of calls of its own without an answer to us; then we greet it */

@@ -4,6 +4,8 @@
  *
  *	catalog_load fill STATE SELF ENTRIES PEERS NAMES	fills STATE/catalog.db of peer SELF with the files of PEERS others, through the
  *						catalog's own interface; prints entries, names, bytes on disk, peak resident KiB, seconds
+ *	catalog_load own STATE SELF ENTRIES PEER NAMES	the same with files that SELF has itself, as the PEER-th of such peers;
+ *						their share is another file system that is not there
  *	catalog_load control SOCKET COUNT LINE...	asks each LINE, a control request, COUNT times on one connection
  *	catalog_load rest PORT COUNT TARGET...		the same with GET TARGET, on one connection to loopback
  *
@@ -34,6 +36,7 @@
 #define NS_PER_DAY	86400000000000ll
 #define NOW_NS		1700000000000000000ll	/* about when the newest file was written */
 #define STEP		10007			/* through a peer's range, so that neighbours come far from one another */
+#define NOWHERE		0xffffffffull		/* a device that no share is on */
 #define IN_FLIGHT	8			/* pages that wait for the scribe at the same time */
 #define ANSWER_MAX	(8u << 20)
 
@@ -168,16 +171,19 @@ page_done(void *arg, int code)
 		die("a page was refused with %d", code);
 }
 
-static void
-give_page(struct filler *filler, struct change_page *page)
+/* The seq-th of `count` changes of one peer; its name into name[NAME_SIZE]. */
+static struct change
+make_change(unsigned peer, uint64_t seq, uint64_t count, uint64_t names, char *name)
 {
-	struct catalog_batch *batch = catalog_batch_new();
+	/* Peers have ranges of names one behind the other, and begin anew when these are used up. */
+	uint64_t n = ((peer - 1) * count + seq * STEP % count) % names;
+	struct change change = { .seq = seq, .name = name, .mode = 0644 };
 
-	catalog_batch_page(batch, page);
-	filler->in_flight++;
-	catalog_submit(filler->catalog, batch, page_done, filler);
-	while (filler->in_flight >= IN_FLIGHT)
-		loop_turn(filler->loop, 100);
+	make_name(n, name);
+	hasher_digest(hasher_mine(), &n, sizeof(n), &change.content.root);
+	change.content.size_bytes = 1 + scramble(n) % (1ull << (10 + n % 20));
+	change.mtime_ns = NOW_NS - (int64_t)(n % 3000) * NS_PER_DAY;
+	return change;
 }
 
 /* Changes [seq, seq + CHANGE_PAGE_MAX) of one peer, but no more than `count` in all. */
@@ -194,14 +200,8 @@ make_page(unsigned peer, uint64_t seq, uint64_t count, uint64_t names)
 	page->since = seq - 1;
 	page->head = page->file_count = count;
 	for (; seq <= count && page->count < CHANGE_PAGE_MAX; seq++) {
-		/* Peers have ranges of names one behind the other, and begin anew when these are used up. */
-		uint64_t n = ((peer - 1) * count + seq * STEP % count) % names;
-		struct change change = { .seq = seq, .name = name, .mode = 0644 };
+		struct change change = make_change(peer, seq, count, names, name);
 
-		make_name(n, name);
-		hasher_digest(hasher_mine(), &n, sizeof(n), &change.content.root);
-		change.content.size_bytes = scramble(n) % (1ull << (10 + n % 20));
-		change.mtime_ns = NOW_NS - (int64_t)(n % 3000) * NS_PER_DAY;
 		change_page_add(page, &change);
 		page->through = seq;
 	}
@@ -217,8 +217,56 @@ peak_kib(void)
 	return usage.ru_maxrss;
 }
 
+static void
+give(struct filler *filler, struct catalog_batch *batch)
+{
+	filler->in_flight++;
+	catalog_submit(filler->catalog, batch, page_done, filler);
+	while (filler->in_flight >= IN_FLIGHT)
+		loop_turn(filler->loop, 100);
+}
+
+/* What others told. */
+static void
+give_all(struct filler *filler, uint64_t entries, uint64_t peers, uint64_t names)
+{
+	for (uint64_t seq = 1; seq <= entries / peers; seq += CHANGE_PAGE_MAX)
+		for (unsigned peer = 1; peer <= peers; peer++) {
+			struct catalog_batch *batch = catalog_batch_new();
+
+			catalog_batch_page(batch, make_page(peer, seq, entries / peers, names));
+			give(filler, batch);
+		}
+}
+
+/* What it has itself. */
+static void
+give_own(struct filler *filler, uint64_t entries, uint64_t peer, uint64_t names)
+{
+	char name[NAME_SIZE];
+
+	for (uint64_t seq = 1; seq <= entries;) {
+		struct catalog_batch *batch = catalog_batch_new();
+
+		for (; seq <= entries && catalog_batch_size(batch) < CHANGE_PAGE_MAX; seq++) {
+			struct change change = make_change((unsigned)peer, seq, entries, names, name);
+			struct catalog_local file = { .content = change.content,
+				.mtime_ns = change.mtime_ns,
+				.mode = change.mode,
+				.sig = { .size_bytes = change.content.size_bytes,
+					.mtime_ns = change.mtime_ns,
+					.ctime_ns = change.mtime_ns,
+					.device = NOWHERE,
+					.inode = seq } };
+
+			catalog_batch_put(batch, name, &file, NULL, 0);
+		}
+		give(filler, batch);
+	}
+}
+
 static int
-fill(char **args)
+fill(char **args, void (*give_them)(struct filler *filler, uint64_t entries, uint64_t peer, uint64_t names))
 {
 	uint64_t entries = strtoull(args[2], NULL, 10), peers = strtoull(args[3], NULL, 10),
 		 names = strtoull(args[4], NULL, 10);
@@ -231,9 +279,7 @@ fill(char **args)
 	filler.catalog = catalog_new(filler.loop, args[0], args[1], NULL, &err);
 	if (filler.catalog == NULL)
 		die("%s", err.text);
-	for (uint64_t seq = 1; seq <= entries / peers; seq += CHANGE_PAGE_MAX)
-		for (unsigned peer = 1; peer <= peers; peer++)
-			give_page(&filler, make_page(peer, seq, entries / peers, names));
+	give_them(&filler, entries, peers, names);
 	while (filler.in_flight > 0)
 		loop_turn(filler.loop, 100);
 	double took_s = now_s() - begin_s;
@@ -245,8 +291,8 @@ fill(char **args)
 	snprintf(path, sizeof(path), "%s/catalog.db", args[0]);
 	if (stat(path, &st) != 0)
 		die("there is no %s", path);
-	printf("%llu %llu %lld %ld %.2f\n", (unsigned long long)(entries / peers * peers),
-	    (unsigned long long)names, (long long)st.st_size, peak_kib(), took_s);
+	printf("%llu %llu %lld %ld %.2f\n", (unsigned long long)entries, (unsigned long long)names,
+	    (long long)st.st_size, peak_kib(), took_s);
 	return 0;
 }
 
@@ -388,10 +434,12 @@ int
 main(int argc, char **argv)
 {
 	if (argc == 7 && strcmp(argv[1], "fill") == 0)
-		return fill(argv + 2);
+		return fill(argv + 2, give_all);
+	if (argc == 7 && strcmp(argv[1], "own") == 0)
+		return fill(argv + 2, give_own);
 	if (argc > 4 && strcmp(argv[1], "control") == 0)
 		return ask(argv + 2, argc - 2, false);
 	if (argc > 4 && strcmp(argv[1], "rest") == 0)
 		return ask(argv + 2, argc - 2, true);
-	die("usage: fill STATE SELF ENTRIES PEERS NAMES | control SOCKET COUNT LINE... | rest PORT COUNT TARGET...");
+	die("usage: fill STATE SELF ENTRIES PEERS NAMES | own STATE SELF ENTRIES PEER NAMES | control SOCKET COUNT LINE... | rest PORT COUNT TARGET...");
 }

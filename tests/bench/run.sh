@@ -20,7 +20,7 @@
 set -u
 : "${P2PD:?the path of p2pd}" "${P2PCTL:?the path of p2pctl}"
 HERE=$(cd "$(dirname "$0")" && pwd)
-all=(index fetch wires download calls durable memory idle start search small tree swarm liars fresh partition broker sim)
+all=(index fetch wires download calls durable memory idle start search takeover small tree swarm liars fresh partition broker sim)
 
 for name; do
 	[[ " ${all[*]} " == *" $name "* ]] || {
