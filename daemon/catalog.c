@@ -125,6 +125,8 @@ catalog_alloc(struct loop *loop, const char *state_directory, const char *self)
 	struct catalog *catalog = mem_zero(1, sizeof(*catalog));
 	catalog->loop = loop;
 	catalog->site.path = mem_format("%s/catalog.db", state_directory);
+	catalog->site.files_per_peer = CATALOG_FILES_PER_PEER;
+	catalog->site.files_of_others = CATALOG_FILES_OF_OTHERS;
 	memcpy(catalog->self, self, PEER_ID_SIZE);
 	catalog->last = &catalog->first;
 	pthread_mutex_init(&catalog->mu, NULL);
@@ -184,6 +186,13 @@ fail:
 	free(note);
 	catalog_release(catalog);
 	return NULL;
+}
+
+void
+catalog_limit(struct catalog *catalog, uint64_t files_per_peer, uint64_t files_of_others)
+{
+	catalog->site.files_per_peer = files_per_peer;
+	catalog->site.files_of_others = files_of_others;
 }
 
 void

@@ -27,6 +27,7 @@ enum sql {
 struct db_site {
 	char *path;             /* <state directory>/catalog.db */
 	atomic_bool is_suspect; /* the mark was written */
+	uint64_t files_per_peer, files_of_others; /* limits */
 };
 
 struct db {

@@ -27,7 +27,7 @@ change_is_sane(const struct change *change)
 	if (name_check(change->name, strlen(change->name), NULL) != P2P_OK)
 		return false;
 	return change->is_removed ||
-	       (change->content.size_bytes <= MERKLE_CONTENT_MAX && (change->mode & ~0777u) == 0);
+	       (merkle_content_valid(&change->content) && (change->mode & ~0777u) == 0);
 }
 
 /* What can be said of a page without the database. */
@@ -146,6 +146,20 @@ admit_page(struct apply *apply, struct peer_row *row, const struct change_page *
 	return 1;
 }
 
+/* Is there still room for what `row` has now?  It was saved. */
+static int
+check_room(struct db *db, const struct peer_row *row)
+{
+	if (row->entry_count > db->site->files_per_peer)
+		return P2P_TOO_MANY;
+	int found = db_start_args(db, SQL_PEER_ENTRIES, NULL, 0);
+	if (found != 1)
+		return found < 0 ? found : P2P_INTERNAL;
+	uint64_t entries = db_col_int(db, SQL_PEER_ENTRIES, 0);
+	db_end(db, SQL_PEER_ENTRIES);
+	return entries > db->site->files_of_others ? P2P_TOO_MANY : P2P_OK;
+}
+
 /* Writes pages of one peer that were checked; all or nothing. */
 static int
 write_pages(struct apply *apply, const struct change_page *const *pages, size_t count)
@@ -166,9 +180,9 @@ write_pages(struct apply *apply, const struct change_page *const *pages, size_t 
 		code = write_items(apply, &row, peer, items, item_count, count > 1);
 	free(items);
 	apply->is_mute = false;
-	if (code == P2P_OK && row.entry_count > CATALOG_FILES_PER_PEER)
-		code = P2P_TOO_MANY;
-	return code == P2P_OK ? peer_row_save(apply->db, &row) : code;
+	if (code == P2P_OK)
+		code = peer_row_save(apply->db, &row);
+	return code == P2P_OK ? check_room(apply->db, &row) : code;
 }
 
 int

@@ -147,6 +147,9 @@ conclude(struct peers *peers, struct peer *peer, int code, bool has_more)
 		peer->epoch = peer->seq = 0;
 		may_resync(peers, peer);
 		want(peer, clock_ms());
+	} else if (code == P2P_TOO_MANY) {
+		hold(peers, peer,
+		     "it, or all peers together, have more files than a catalog takes");
 	} else if (is_their_fault(code)) {
 		hold(peers, peer, code_title(code));
 	} else if (code != P2P_OK) {

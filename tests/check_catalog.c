@@ -382,6 +382,8 @@ START_TEST(test_a_page_that_makes_no_sense_is_refused_as_a_whole)
 	for (; (page = bad_page(kit, k)) != NULL; k++)
 		ck_assert_msg(kit_give(kit, page) == P2P_BAD_ANSWER, "page %d", k);
 	ck_assert_int_gt(k, 15);
+	/* Nothing has but one root. */
+	ck_assert_int_eq(kit_give_one(kit, kit_peer("b"), 1, "empty", "x", 0), P2P_BAD_ANSWER);
 	ck_assert_uint_eq(kit->commits, 0);
 	char *found = kit_search(kit, CATALOG_SUBSTRING, "", false, 10);
 	ck_assert_str_eq(found, "");
@@ -406,6 +408,33 @@ START_TEST(test_sizes_that_add_up_to_nonsense_are_refused)
 		refused = kit_give(kit, page) == P2P_BAD_ANSWER;
 	}
 	ck_assert(refused);
+	kit_free(kit);
+}
+END_TEST
+
+START_TEST(test_a_peer_and_all_peers_together_have_so_many_files_and_no_more)
+{
+	struct kit *kit = kit_new();
+	const char *b = kit_peer("b"), *c = kit_peer("c");
+	catalog_limit(kit->catalog, 3, 4);
+	for (uint64_t seq = 1; seq <= 3; seq++) {
+		char name[] = { (char)('a' + seq), '\0' };
+		ck_assert_int_eq(kit_give_one(kit, b, seq, name, "x", 5), P2P_OK);
+	}
+	ck_assert_int_eq(kit_give_one(kit, b, 4, "z", "x", 5), P2P_TOO_MANY);
+	/* A tombstone takes as much room as a file; a name that is there already takes none. */
+	ck_assert_int_eq(kit_give_one(kit, b, 4, "z", NULL, 0), P2P_TOO_MANY);
+	ck_assert_int_eq(kit_give_one(kit, b, 4, "b", "y", 6), P2P_OK);
+
+	ck_assert_int_eq(kit_give_one(kit, c, 1, "p", "x", 5), P2P_OK);
+	ck_assert_int_eq(kit_give_one(kit, c, 2, "q", "x", 5), P2P_TOO_MANY);
+	/* Our own are not counted. */
+	ck_assert_int_eq(kit_put(kit, "own", "x", 5), P2P_OK);
+	/* What goes makes room. */
+	struct catalog_batch *batch = catalog_batch_new();
+	catalog_batch_forget(batch, b);
+	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
+	ck_assert_int_eq(kit_give_one(kit, c, 2, "q", "x", 5), P2P_OK);
 	kit_free(kit);
 }
 END_TEST
@@ -1007,6 +1036,7 @@ suite(void)
 	tcase_add_test(tcase, test_a_reset_or_another_epoch_replaces_the_peers_entries_only);
 	tcase_add_test(tcase, test_a_page_that_makes_no_sense_is_refused_as_a_whole);
 	tcase_add_test(tcase, test_sizes_that_add_up_to_nonsense_are_refused);
+	tcase_add_test(tcase, test_a_peer_and_all_peers_together_have_so_many_files_and_no_more);
 	tcase_add_test(tcase, test_peers_are_remembered_over_restarts_and_forgotten_when_told);
 	tcase_add_test(tcase, test_a_pulled_catalog_equals_the_original_with_its_tombstones);
 	tcase_add_test(tcase, test_changes_that_cannot_be_joined_are_served_from_the_beginning);
