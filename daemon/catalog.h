@@ -136,6 +136,15 @@ int		 catalog_view_find_content(struct catalog_view *view, const struct content_
 int		 catalog_view_holders(struct catalog_view *view, const struct content_id *content,
 		     void (*fn)(void *arg, const char *peer), void *arg);
 
+/* Calls fn with the peer id of those, this peer excluded, who have files below a directory; looks at the first of these files only. */
+int		 catalog_view_holders_below(struct catalog_view *view, const char *directory,
+		     void (*fn)(void *arg, const char *peer), void *arg);
+/* A fetch that goes on is making this directory. */
+bool		 catalog_view_is_making(struct catalog_view *view, const char *directory);
+/* Directories that a fetch is making, in descending order: at most `limit` of those below `before` in it (NULL: from the first on). */
+int		 catalog_view_making(struct catalog_view *view, uint64_t fetch, const char *before, size_t limit,
+		     void (*fn)(void *arg, const char *directory), void *arg);
+
 /* A page of the changes of `peer` (ours or another's) after (epoch, since); limit 1 to CHANGE_PAGE_MAX.
  * Gives the page.  P2P_NOT_FOUND for a peer that we know nothing of. */
 int		 catalog_changes(struct catalog *catalog, const char *peer, uint64_t epoch, uint64_t since,
@@ -202,6 +211,8 @@ void		 catalog_batch_fetch(struct catalog_batch *batch, uint64_t fetch, const ch
 /* Of one that was put in before; at first both are 0. */
 void		 catalog_batch_fetch_rank(struct catalog_batch *batch, uint64_t fetch, const struct catalog_rank *rank);
 void		 catalog_batch_fetch_item_done(struct catalog_batch *batch, uint64_t fetch, const char *name);
+/* The fetch will make this directory of the share, which is not there; known until the fetch is done. */
+void		 catalog_batch_making(struct catalog_batch *batch, uint64_t fetch, const char *directory);
 void		 catalog_batch_fetch_done(struct catalog_batch *batch, uint64_t fetch);
 
 /* Any thread.  Takes the batch.  done(arg, code) on the mind once it is durable in the database, or failed as a whole

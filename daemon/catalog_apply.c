@@ -299,6 +299,8 @@ static int
 apply_fetch_done(struct apply *apply, const struct op *op)
 {
 	int code = db_run(apply->db, SQL_ITEM_DROP_ALL, db_int(op->fetch.id));
+	if (code == P2P_OK)
+		code = db_run(apply->db, SQL_MAKING_DROP_ALL, db_int(op->fetch.id));
 	return code < 0 ? code : db_run(apply->db, SQL_FETCH_DROP, db_int(op->fetch.id));
 }
 
@@ -339,6 +341,8 @@ apply_op(struct apply *apply, const struct op *op)
 		return apply_fetch(apply, op);
 	case OP_ITEM_DONE:
 		return db_run(apply->db, SQL_ITEM_DROP, db_int(op->fetch.id), db_text(op->name));
+	case OP_MAKING:
+		return db_run(apply->db, SQL_MAKING_PUT, db_text(op->name), db_int(op->fetch.id));
 	case OP_FETCH_RANK:
 		return db_run(apply->db, SQL_FETCH_RANK, db_int(op->fetch.id),
 			      db_int(op->fetch.rank.priority), db_int(op->fetch.rank.front));

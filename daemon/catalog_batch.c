@@ -52,6 +52,7 @@ op_fini(struct op *op)
 	case OP_FOLLOWED:
 	case OP_REMOVE:
 	case OP_ITEM_DONE:
+	case OP_MAKING:
 	case OP_FETCH_RANK:
 	case OP_FETCH_DONE:
 	case OP_BOX:
@@ -165,8 +166,15 @@ catalog_batch_fetch_item_done(struct catalog_batch *batch, uint64_t fetch, const
 }
 
 void
+catalog_batch_making(struct catalog_batch *batch, uint64_t fetch, const char *directory)
+{
+	struct op *op = batch_add(batch, OP_MAKING, 1);
+	op->name = mem_string(directory);
+	op->fetch.id = fetch;
+}
+
+void
 catalog_batch_fetch_done(struct catalog_batch *batch, uint64_t fetch)
 {
 	batch_add(batch, OP_FETCH_DONE, 1)->fetch.id = fetch;
 }
-

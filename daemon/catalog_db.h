@@ -134,6 +134,7 @@ enum op_kind {
 	OP_FETCH,
 	OP_FETCH_RANK,
 	OP_ITEM_DONE,
+	OP_MAKING,
 	OP_FETCH_DONE,
 	OP_FOLLOW,
 	OP_UNFOLLOW,
@@ -146,7 +147,7 @@ enum box_op { BOX_BEGIN, BOX_ADD, BOX_DROP };
 
 struct op {
 	enum op_kind kind;
-	/* PUT, REMOVE, ITEM_DONE; of the peer: PEER; what is fetched: FETCH; the pattern: FOLLOW; the peer's
+	/* PUT, REMOVE, ITEM_DONE, MAKING; of the peer: PEER; what is fetched: FETCH; the pattern: FOLLOW; the peer's
 	 * id: MARK; the body: BOX */
 	char *name;
 	union {
@@ -167,7 +168,7 @@ struct op {
 			struct catalog_fetch_item *items; /* owns their names */
 			size_t count;
 			struct catalog_rank rank;
-		} fetch; /* FETCH; the id and the rank: FETCH_RANK; the id alone: ITEM_DONE, FETCH_DONE */
+		} fetch; /* FETCH; the id and the rank: FETCH_RANK; the id alone: ITEM_DONE, MAKING, FETCH_DONE */
 		struct {
 			char *place;
 			bool replace;

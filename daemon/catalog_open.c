@@ -175,6 +175,7 @@ check_bounded(struct db *db, bool was_closed)
 					     "PRAGMA quick_check('peer')",
 					     "PRAGMA quick_check('fetch')",
 					     "PRAGMA quick_check('fetch_item')",
+					     "PRAGMA quick_check('making')",
 					     "PRAGMA quick_check('follow')",
 					     "PRAGMA quick_check('follow_mark')" };
 	int rc = SQLITE_OK;
@@ -297,6 +298,7 @@ mark_open(struct db *db)
 			    "INSERT OR REPLACE INTO meta(key,value) VALUES('open',1);"
 			    "DELETE FROM fetch WHERE NOT EXISTS"
 			    " (SELECT 1 FROM fetch_item WHERE fetch_item.fetch=fetch.id);"
+			    "DELETE FROM making WHERE fetch NOT IN (SELECT id FROM fetch);"
 			    "COMMIT; PRAGMA wal_checkpoint(PASSIVE)",
 			    NULL, NULL, NULL);
 }

@@ -17,6 +17,8 @@
 #include "mem.h"
 #include "merkle.h"
 
+#define BELOW_NAMES 16 /* files of a directory that are looked at for its holders */
+
 /* --- our own files --- */
 
 /* Columns of SQL_LOCAL_*, without the name. */
@@ -143,7 +145,8 @@ catalog_layer(struct catalog *catalog, const struct content_id *content, struct 
 
 struct catalog_view {
 	struct catalog *catalog;
-	struct db *db; /* inside of a transaction: it is begun once, which is most of what a question costs */
+	struct db *
+	    db; /* inside of a transaction: it is begun once, which is most of what a question costs */
 };
 
 struct catalog_view *
@@ -189,6 +192,41 @@ catalog_view_holders(struct catalog_view *view, const struct content_id *content
 		     void (*fn)(void *arg, const char *peer), void *arg)
 {
 	return db_holders(view->db, content, fn, arg);
+}
+
+int
+catalog_view_holders_below(struct catalog_view *view, const char *directory,
+			   void (*fn)(void *arg, const char *peer), void *arg)
+{
+	/* '0' follows '/': all that begins with "directory/" lies between the two. */
+	char *from = mem_format("%s/", directory), *to = mem_format("%s0", directory);
+	int more =
+	    db_start(view->db, SQL_ENTRY_BELOW, db_text(from), db_text(to), db_int(BELOW_NAMES));
+	for (; more > 0; more = db_next(view->db, SQL_ENTRY_BELOW))
+		fn(arg, db_col_text(view->db, SQL_ENTRY_BELOW, 0));
+	free(from);
+	free(to);
+	return more;
+}
+
+bool
+catalog_view_is_making(struct catalog_view *view, const char *directory)
+{
+	bool is_making = db_start(view->db, SQL_MAKING_HAS, db_text(directory)) > 0;
+	if (is_making)
+		db_end(view->db, SQL_MAKING_HAS);
+	return is_making;
+}
+
+int
+catalog_view_making(struct catalog_view *view, uint64_t fetch, const char *before, size_t limit,
+		    void (*fn)(void *arg, const char *directory), void *arg)
+{
+	int more = db_start(view->db, SQL_MAKING_PAGE, db_int(fetch),
+			    before != NULL ? db_text(before) : db_blob(NULL, 0), db_int(limit));
+	for (; more > 0; more = db_next(view->db, SQL_MAKING_PAGE))
+		fn(arg, db_col_text(view->db, SQL_MAKING_PAGE, 0));
+	return more;
 }
 
 /* --- changes --- */

@@ -38,6 +38,12 @@
 	"CREATE INDEX entry_seq ON entry(peer, seq);" \
 	"CREATE INDEX entry_root ON entry(root, size, peer) WHERE root IS NOT NULL;"
 
+/* Directories that were not there when a fetch came to them. */
+#define MAKING                                                              \
+	"CREATE TABLE making(name TEXT NOT NULL, fetch INTEGER NOT NULL,"   \
+	" PRIMARY KEY(name, fetch)) WITHOUT ROWID;"                         \
+	"CREATE INDEX making_fetch ON making(fetch, name);"
+
 static const char schema[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
     "CREATE TABLE peer(no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
@@ -58,7 +64,7 @@ static const char schema[] =
     "CREATE TABLE fetch_item(fetch INTEGER NOT NULL, position INTEGER NOT NULL,"
     " name TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, mtime_ns INTEGER NOT NULL,"
     " mode INTEGER NOT NULL, PRIMARY KEY(fetch, position)) WITHOUT ROWID;"
-    "CREATE INDEX fetch_item_name ON fetch_item(fetch, name);";
+    "CREATE INDEX fetch_item_name ON fetch_item(fetch, name);" MAKING;
 
 /* From version n + 1 to the next. */
 static const char *const steps[] = {
@@ -72,6 +78,8 @@ static const char *const steps[] = {
 	/* 2: all fetches had one rank. */
 	"ALTER TABLE fetch ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE fetch ADD COLUMN front INTEGER NOT NULL DEFAULT 0;",
+	/* 3: nothing was known of directories. */
+	MAKING,
 };
 
 #define SCHEMA_VERSION ((int)(sizeof(steps) / sizeof(steps[0])) + 1)

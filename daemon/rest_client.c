@@ -75,6 +75,7 @@ tell(struct request *request)
 	case NOTIFY:
 	case READ:
 	case BATCH:
+	case DIRECTORIES:
 		request->fn.done(request->arg, code, err);
 		break;
 	}
@@ -349,6 +350,20 @@ batch(struct transport *transport, const char *address, struct batch *contents,
 	return start(request);
 }
 
+static struct transport_request *
+directories(struct transport *transport, const char *address, struct directory_question *question,
+	    transport_done_fn fn, void *arg)
+{
+	struct request *request =
+	    new_request(client_of(transport), DIRECTORIES, "POST", address, "/v1/directories", arg);
+
+	assert(question->count >= 1 && question->count <= DIRECTORIES_MAX);
+	request->fn.done = fn;
+	request->directories = question;
+	request->exchange.body = wire_directories(question);
+	return start(request);
+}
+
 static void
 cancel(struct transport_request *head)
 {
@@ -373,6 +388,7 @@ static const struct transport_ops ops = {
 	.have = have,
 	.read = read_bytes,
 	.batch = batch,
+	.directories = directories,
 	.cancel = cancel,
 };
 

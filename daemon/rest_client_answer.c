@@ -87,6 +87,8 @@ take_answer(struct request *request, struct error *err)
 				 request->received, request->len);
 	case BATCH:
 		return batch_end(request->batch, err);
+	case DIRECTORIES:
+		return wire_directories_answer_parse(data, answer->len, request->directories, err);
 	case LEAVE:
 	case NOTIFY:
 		return P2P_OK;

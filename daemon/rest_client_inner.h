@@ -10,7 +10,7 @@
 #include "rest_client_lane.h"
 #include "transport_ended.h"
 
-enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, HAVE, READ, BATCH };
+enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, HAVE, READ, BATCH, DIRECTORIES };
 
 struct request {
 	struct transport_request head; /* first: others know only this */
@@ -38,7 +38,8 @@ struct request {
 	struct holding_answer held;
 	uint64_t offset, len, received;
 	struct transport_sink sink;
-	struct batch *batch; /* the caller's */
+	struct batch *batch; /* the caller's; so is */
+	struct directory_question *directories;
 	uint64_t *outstanding; /* of its lane */
 
 	struct transport_turn turn;

@@ -238,6 +238,7 @@ int	rest_get_content(struct rest_request *req);
 int	rest_get_layer(struct rest_request *req);
 void	rest_leaves_free(struct rest_leaves *leaves);	/* NULL is nothing */
 int	rest_post_batch(struct rest_request *req);
+int	rest_post_directories(struct rest_request *req);
 int	rest_get_have(struct rest_request *req);
 void	rest_have_free(struct rest_have *have);	/* NULL is nothing */
 int	rest_put_begin(struct rest_request *req);

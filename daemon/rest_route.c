@@ -44,6 +44,8 @@ static const struct rest_row rows[] = {
 	  .run = rest_get_layer },
 	{ "GET", "/v1/contents/{root}/have", "which pieces of a content this peer holds",
 	  REST_NO_BODY, .run = rest_get_have },
+	{ "POST", "/v1/directories", "what directories of this peer are like", REST_JSON,
+	  .run = rest_post_directories },
 	{ "GET", "/v1/catalog", "the changes of one peer's files since a sequence number",
 	  REST_NO_BODY, .run = rest_get_catalog },
 	{ "POST", "/v1/notices", "a peer's catalog moved on", REST_JSON, .run = rest_post_notice },

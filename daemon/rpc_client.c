@@ -31,10 +31,11 @@
 #define SCHEME "grpc://"
 
 /* Bytes of answers. */
-#define EMPTY_MAX    (64u << 10)  /* one that says nothing: room for what a later version says */
-#define GREETING_MAX (2u << 20)   /* NODE_KNOWN_MAX records, as long as they may be, are 1.3 MB */
-#define LAYER_EXTRA  1024         /* of a LayerResponse besides its nodes */
-#define HAVE_MAX     (512u << 10) /* all that an answer may tell of pieces and peers is 300 KB */
+#define EMPTY_MAX              (64u << 10) /* one that says nothing: room for what a later version says */
+#define GREETING_MAX           (2u << 20) /* NODE_KNOWN_MAX records, as long as they may be, are 1.3 MB */
+#define LAYER_EXTRA            1024       /* of a LayerResponse besides its nodes */
+#define DIRECTORIES_ANSWER_MAX (DIRECTORIES_MAX * 64u) /* an attribute takes 20 */
+#define HAVE_MAX               (512u << 10) /* all that an answer may tell of pieces and peers is 300 KB */
 
 /* A read may hold a message and what was sent ahead of the next: 1.5 MiB, so all fit in
  * RPC_CLIENT_MEMORY_MAX. */
@@ -116,6 +117,7 @@ tell(struct rpc_request *request)
 	case NOTIFY:
 	case READ:
 	case BATCH:
+	case DIRECTORIES:
 		request->fn.done(request->arg, err->code, err);
 		break;
 	}
@@ -172,8 +174,7 @@ on_ended(struct rpc_exchange *exchange)
 static const struct rpc_exchange_ops small_ops = { .message = rpc_answer_gather,
 						   .ended = on_ended };
 static const struct rpc_exchange_ops read_ops = { .message = rpc_answer_feed, .ended = on_ended };
-static const struct rpc_exchange_ops batch_ops = { .message = rpc_answer_batch,
-						   .ended = on_ended };
+static const struct rpc_exchange_ops batch_ops = { .message = rpc_answer_batch, .ended = on_ended };
 
 static struct rpc_request *
 new_request(struct rpc_client *client, enum verb verb, const char *method, const char *address,
@@ -498,8 +499,8 @@ static struct transport_request *
 batch(struct transport *transport, const char *address, struct batch *contents,
       transport_done_fn fn, void *arg)
 {
-	struct rpc_request *request = new_request(client_of(transport), BATCH,
-						  "/p2p.v1.Files/DownloadMany", address, arg);
+	struct rpc_request *request =
+	    new_request(client_of(transport), BATCH, "/p2p.v1.Files/DownloadMany", address, arg);
 	P2p__V1__DownloadManyRequest *message = wire_pb_of_batch(contents);
 
 	batch_begin(contents);
@@ -509,6 +510,24 @@ batch(struct transport *transport, const char *address, struct batch *contents,
 	request->batch = contents;
 	request->answer.max_bytes = RPC_BATCH_MESSAGE_MAX;
 	go_by_lane(request, batch_bytes(contents), &batch_ops);
+	return start(request);
+}
+
+static struct transport_request *
+directories(struct transport *transport, const char *address, struct directory_question *question,
+	    transport_done_fn fn, void *arg)
+{
+	struct rpc_request *request = new_request(client_of(transport), DIRECTORIES,
+						  "/p2p.v1.Files/Directories", address, arg);
+	P2p__V1__DirectoriesRequest message = P2P__V1__DIRECTORIES_REQUEST__INIT;
+
+	assert(question->count >= 1 && question->count <= DIRECTORIES_MAX);
+	message.n_names = question->count;
+	message.names = (char **)question->names;
+	pack(request, &message.base);
+	request->fn.done = fn;
+	request->directories = question;
+	request->answer.max_bytes = DIRECTORIES_ANSWER_MAX;
 	return start(request);
 }
 
@@ -543,6 +562,7 @@ static const struct transport_ops ops = {
 	.have = have,
 	.read = read_bytes,
 	.batch = batch,
+	.directories = directories,
 	.cancel = cancel,
 };
 

@@ -130,6 +130,8 @@ answer_descriptor(enum verb verb)
 		return &p2p__v1__file__descriptor;
 	case BATCH:
 		return &p2p__v1__download_many_response__descriptor;
+	case DIRECTORIES:
+		return &p2p__v1__directories_response__descriptor;
 	}
 	return NULL;
 }
@@ -155,6 +157,9 @@ take_message(struct rpc_request *request, ProtobufCMessage *message, bool *ret_i
 		return code;
 	case HAVE:
 		return take_held(request, message, err);
+	case DIRECTORIES:
+		return wire_pb_directories((P2p__V1__DirectoriesResponse *)message,
+					   request->directories, err);
 	case LEAVE:
 	case NOTIFY:
 	case READ:
@@ -339,15 +344,14 @@ take_contents(struct rpc_request *request, struct error *err)
 
 	if (message == NULL)
 		return P2P_BAD_ANSWER;
-	int code = message->n_contents > 0 ? P2P_OK
-					   : error_set(err, P2P_BAD_ANSWER, "no content");
+	int code = message->n_contents > 0 ? P2P_OK : error_set(err, P2P_BAD_ANSWER, "no content");
 	for (size_t i = 0; i < message->n_contents && code == P2P_OK; i++) {
 		const P2p__V1__SmallContent *content = message->contents[i];
 		int given = content->status == GRPC_STATUS_OK ? P2P_OK : P2P_NOT_FOUND;
 
 		bytes += content->data.len;
-		code = batch_take(request->batch, given, content->data.data, content->data.len,
-				  err);
+		code =
+		    batch_take(request->batch, given, content->data.data, content->data.len, err);
 	}
 	p2p__v1__download_many_response__free_unpacked(message, NULL);
 	transport_stall_count(&request->exchange.stall, bytes);

@@ -19,7 +19,7 @@
 
 #define RPC_BATCH_MESSAGE_MAX (512u << 10)	/* bytes of a DownloadManyResponse */
 
-enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, HAVE, READ, BATCH };
+enum verb { GREET, LEAVE, NOTIFY, PULL, LAYER, HAVE, READ, BATCH, DIRECTORIES };
 
 struct rpc_client;
 
@@ -62,7 +62,8 @@ struct rpc_request {
 	struct download_parser parser;
 	bool is_amid;			/* of a message, whose rest comes later */
 	struct transport_sink sink;
-	struct batch *batch; /* the caller's */
+	struct batch *batch; /* the caller's; so is */
+	struct directory_question *directories;
 	uint64_t *outstanding; /* of its lane */
 };
 

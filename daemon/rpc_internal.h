@@ -95,6 +95,8 @@ RPC_DONE(rpc_search_end);
 RPC_TAKE(rpc_stat);
 RPC_TAKE(rpc_layer);
 RPC_TAKE(rpc_changes);
+/* rpc_directories.c */
+RPC_TAKE(rpc_directories);
 /* rpc_have.c */
 RPC_TAKE(rpc_have);
 RPC_NEXT(rpc_have_next);

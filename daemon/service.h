@@ -131,6 +131,10 @@ int	service_have(struct service *service, const struct holding_question *questio
 	    struct holding_waiter *waiter, struct holding_answer *ret, bool *ret_waits, struct error *err);
 void	service_have_forget(struct service *service, struct holding_waiter *waiter);
 
+/* What these directories of the share are like; those that a fetch is still making, and names that cannot be, are not there.
+ * P2P_BAD_REQUEST for none, P2P_TOO_MANY over DIRECTORIES_MAX, P2P_IO.  (disk) */
+int	service_directories(struct service *service, const struct directory_question *question, struct error *err);
+
 /* --- many small contents, one after the other --- */
 struct service_batch;
 /* Checks what is asked for (batch_check) and takes a copy.  Gives. */

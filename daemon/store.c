@@ -166,9 +166,8 @@ store_open_temp(struct store *store, const char *base, int flags, mode_t mode, i
 	return file_open_beneath(store->root_fd, path, flags, mode, ret_fd, err);
 }
 
-/* A time as futimens() wants it; 0 is now. */
-static struct timespec
-timespec_of_ns(int64_t ns)
+struct timespec
+store_timespec(int64_t ns)
 {
 	struct timespec time = { .tv_nsec = UTIME_NOW };
 
@@ -185,7 +184,7 @@ timespec_of_ns(int64_t ns)
 int
 store_set_attributes(int fd, mode_t mode, int64_t mtime_ns, struct error *err)
 {
-	const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, timespec_of_ns(mtime_ns) };
+	const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, store_timespec(mtime_ns) };
 
 	if (fchmod(fd, mode & PERMISSION_BITS) < 0)
 		return error_errno(err, "cannot set the mode of the new file");

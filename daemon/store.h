@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "digest.h"
+#include "directory.h"
 #include "error.h"
 #include "file.h"
 #include "merkle.h"
@@ -47,6 +48,17 @@ int		 store_open_temp(struct store *store, const char *base, int flags, mode_t m
 int		 store_set_attributes(int fd, mode_t mode, int64_t mtime_ns, struct error *err);
 /* The same, and then makes bytes and attributes durable. */
 int		 store_seal(int fd, mode_t mode, int64_t mtime_ns, struct error *err);
+
+/* --- directories --- */
+
+/* What a directory of the share is like.  P2P_NOT_FOUND, P2P_BAD_NAME, P2P_FORBIDDEN, P2P_IO. */
+int		 store_stat_directory(struct store *store, const char *name, struct directory *ret, struct error *err);
+/*
+ * A directory that was made here gets these permission bits, as far as it has them, and this time of modification (0: it keeps its own).
+ * The owner's bits, and what is no permission bit, are left.  As above.
+ */
+int		 store_set_directory(struct store *store, const char *name, const struct directory *directory,
+		     struct error *err);
 
 /* --- reading --- */
 

@@ -16,6 +16,7 @@
 #include "batch.h"
 #include "change.h"
 #include "digest.h"
+#include "directory.h"
 #include "error.h"
 #include "holdings.h"
 #include "node.h"
@@ -56,7 +57,7 @@ struct transport_sink {
 
 /* Deadlines, in milliseconds. */
 #define TRANSPORT_CONNECT_MS	3000
-#define TRANSPORT_ANSWER_MS	10000	/* greet, notify, pull, layer, leaves: for the whole; have: after its wait_ms */
+#define TRANSPORT_ANSWER_MS	10000	/* greet, notify, pull, layer, leaves, directories: for the whole; have: after its wait_ms */
 #define TRANSPORT_STALL_MS	10000	/* read: ends after so long below TRANSPORT_STALL_BPS */
 #define TRANSPORT_STALL_BPS	1024	/* bytes per second */
 
@@ -91,6 +92,10 @@ struct transport_ops {
 	 * verified.  A peer that knows no such question answers P2P_NOT_FOUND, P2P_BAD_METHOD or P2P_BAD_ANSWER. */
 	struct transport_request *(*batch)(struct transport *, const char *address, struct batch *batch,
 	    transport_done_fn fn, void *arg);
+	/* What directories of the other side's share are like.  Borrows the question until done.  Modes are permission bits, times whatever
+	 * the other side says.  A peer of an earlier version answers P2P_NOT_FOUND, P2P_BAD_METHOD or P2P_BAD_ANSWER. */
+	struct transport_request *(*directories)(struct transport *, const char *address,
+	    struct directory_question *question, transport_done_fn fn, void *arg);
 	void (*cancel)(struct transport_request *);
 };
 

@@ -14,6 +14,7 @@
 
 #include "batch.h"
 #include "change.h"
+#include "directory.h"
 #include "error.h"
 #include "fetch.h"
 #include "node.h"
@@ -72,6 +73,15 @@ size_t	wire_have_max(uint64_t piece_count);
  * the contents: free(). */
 char	*wire_batch(const struct batch *batch);
 int	wire_batch_parse(const char *data, size_t len, struct content_id **ret, size_t *ret_count, struct error *err);
+/* What is asked of directories: {"names": ["a", "a/b"]}, 1 to DIRECTORIES_MAX.  Gives the names: wire_directories_free(). */
+char	*wire_directories(const struct directory_question *question);
+int	wire_directories_parse(const char *data, size_t len, char ***ret_names, size_t *ret_count, struct error *err);
+void	wire_directories_free(char **names, size_t count);
+/* {"directories": [{"mtime_ns": n, "mode": "0755"}, null, ...]}, one for each that was asked.  What was read of an answer that is refused stays
+ * in question->found. */
+char	*wire_directories_answer(const struct directory *found, size_t count);
+int	wire_directories_answer_parse(const char *data, size_t len, struct directory_question *question,
+	    struct error *err);
 /* A problem document into code (by its slug) and detail; false if it is none. */
 bool	wire_problem_parse(const char *data, size_t len, struct error *ret);
 

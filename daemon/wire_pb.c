@@ -166,6 +166,26 @@ wire_pb_of_batch(const struct batch *batch)
 	return message;
 }
 
+P2p__V1__DirectoriesResponse *
+wire_pb_of_directories(const struct directory *found, size_t count)
+{
+	P2p__V1__DirectoriesResponse *message = mem_alloc(sizeof(*message));
+
+	p2p__v1__directories_response__init(message);
+	message->n_directories = count;
+	message->directories = mem_zero(count, sizeof(P2p__V1__Directory *));
+	for (size_t i = 0; i < count; i++) {
+		P2p__V1__Directory *directory = mem_alloc(sizeof(*directory));
+
+		p2p__v1__directory__init(directory);
+		directory->is_there = found[i].is_there;
+		directory->mtime_ns = found[i].mtime_ns;
+		directory->mode = found[i].mode;
+		message->directories[i] = directory;
+	}
+	return message;
+}
+
 P2p__V1__Node *
 wire_pb_of_node(const struct node_record *node)
 {

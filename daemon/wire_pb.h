@@ -15,6 +15,7 @@
 #include "batch.h"
 #include "catalog.h"
 #include "change.h"
+#include "directory.h"
 #include "error.h"
 #include "events.h"
 #include "holdings.h"
@@ -52,6 +53,10 @@ int	 wire_pb_question(const P2p__V1__HaveRequest *message, struct holding_questi
 int	 wire_pb_answer(const P2p__V1__HaveResponse *message, uint64_t piece_count, struct holding_answer *ret,
 	     struct error *err);
 
+/* Into question->found, where what was read of an answer that is refused stays. */
+int	 wire_pb_directories(const P2p__V1__DirectoriesResponse *message, struct directory_question *question,
+	     struct error *err);
+
 /* Encoders. */
 P2p__V1__Content	*wire_pb_of_content(const struct content_id *content);
 P2p__V1__DownloadManyRequest *wire_pb_of_batch(const struct batch *batch);
@@ -63,6 +68,7 @@ P2p__V1__ChangesResponse *wire_pb_of_changes(const struct change_page *page);
 P2p__V1__RegisterResponse *wire_pb_of_registered(const struct node_record *mine, const struct node_record *known, size_t count);
 P2p__V1__HaveRequest	*wire_pb_of_question(const struct holding_question *question);
 P2p__V1__HaveResponse	*wire_pb_of_answer(const struct holding_answer *answer);
+P2p__V1__DirectoriesResponse *wire_pb_of_directories(const struct directory *found, size_t count);
 P2p__V1__Event		*wire_pb_of_event(const struct event *event, uint64_t run);
 
 #endif

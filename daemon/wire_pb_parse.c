@@ -232,8 +232,7 @@ wire_pb_question(const P2p__V1__HaveRequest *message, struct holding_question *r
 		 struct error *err)
 {
 	struct fields from = { .err = err };
-	struct holding_question question = { .since = message->since,
-					     .wait_ms = message->wait_ms };
+	struct holding_question question = { .since = message->since, .wait_ms = message->wait_ms };
 
 	take_content(&from, message->content, &question.content);
 	if (question.wait_ms > HOLDINGS_WAIT_MAX_MS)
@@ -317,4 +316,28 @@ wire_pb_answer(const P2p__V1__HaveResponse *message, uint64_t piece_count,
 	if (from.code == P2P_OK)
 		copy_answer(message, ret);
 	return from.code;
+}
+
+/* --- directories --- */
+
+int
+wire_pb_directories(const P2p__V1__DirectoriesResponse *message,
+		    struct directory_question *question, struct error *err)
+{
+	if (message->n_directories != question->count)
+		return error_set(err, P2P_BAD_REQUEST, "directories: wanted %zu of them",
+				 question->count);
+	for (size_t i = 0; i < question->count; i++) {
+		const P2p__V1__Directory *directory = message->directories[i];
+
+		question->found[i] = (struct directory){ .is_there = directory->is_there };
+		if (!directory->is_there)
+			continue;
+		if (directory->mode > DIRECTORY_MODE_MAX)
+			return error_set(err, P2P_BAD_REQUEST,
+					 "mode: wanted permission bits, at most 0777");
+		question->found[i].mtime_ns = directory->mtime_ns;
+		question->found[i].mode = directory->mode;
+	}
+	return P2P_OK;
 }

@@ -210,6 +210,18 @@ batch(struct transport *transport, const char *address, struct batch *contents,
 	return &refused->head;
 }
 
+static struct transport_request *
+directories(struct transport *transport, const char *address, struct directory_question *question,
+	    transport_done_fn fn, void *arg)
+{
+	struct transport *wire = wire_to(transport, address);
+	if (wire != NULL)
+		return wire->ops->directories(wire, address, question, fn, arg);
+	struct refused *refused = refuse(transport, OTHER, address, arg);
+	refused->fn.done = fn;
+	return &refused->head;
+}
+
 static void cancel(struct transport_request *request);
 
 static const struct transport_ops ops = {
@@ -223,6 +235,7 @@ static const struct transport_ops ops = {
 	.have = have,
 	.read = read_bytes,
 	.batch = batch,
+	.directories = directories,
 	.cancel = cancel,
 };
 

@@ -760,6 +760,7 @@ START_TEST(test_a_catalog_of_version_2_is_brought_up_to_date)
 {
 	static const char to_version_2[] = "ALTER TABLE fetch DROP COLUMN priority;"
 					   "ALTER TABLE fetch DROP COLUMN front;"
+					   "DROP TABLE making;"
 					   "PRAGMA user_version=2";
 	struct kit *kit = kit_new();
 	struct catalog_fetch_item item = { .name = "z", .content = kit_content("x", 5) };
@@ -809,6 +810,57 @@ START_TEST(test_fetches_survive_a_restart_without_what_is_done)
 	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
 	kit_reopen(kit);
 	check_fetches(kit, "9 dir! a 6;");
+	kit_free(kit);
+}
+END_TEST
+
+static void
+add_directory(void *arg, const char *directory)
+{
+	buf_addf(arg, "%s;", directory);
+}
+
+static void
+check_making(struct kit *kit, uint64_t fetch, const char *before, size_t limit, const char *want)
+{
+	struct catalog_view *view = catalog_view_new(kit->catalog);
+	struct buf buf;
+	buf_init(&buf, 1000);
+	buf_adds(&buf, "");
+	ck_assert_int_eq(catalog_view_making(view, fetch, before, limit, add_directory, &buf), 0);
+	ck_assert_str_eq(buf.data, want);
+	buf_fini(&buf);
+	catalog_view_free(view);
+}
+
+START_TEST(test_directories_that_a_fetch_makes_are_known_until_it_is_done)
+{
+	struct kit *kit = kit_new();
+	struct catalog_fetch_item item = { .name = "z", .content = kit_content("x", 5) };
+	struct catalog_batch *batch = catalog_batch_new();
+	catalog_batch_fetch(batch, 3, "one", false, &item, 1);
+	catalog_batch_fetch(batch, 4, "two", false, &item, 1);
+	catalog_batch_making(batch, 3, "a");
+	catalog_batch_making(batch, 3, "a/b");
+	catalog_batch_making(batch, 3, "a/b"); /* by another batch of it */
+	catalog_batch_making(batch, 3, "c");
+	catalog_batch_making(batch, 4, "a");
+	catalog_batch_making(batch, 9, "gone"); /* of a fetch that is not there any more */
+	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
+	kit_reopen(kit);
+	check_making(kit, 3, NULL, 10, "c;a/b;a;");
+	check_making(kit, 3, NULL, 2, "c;a/b;");
+	check_making(kit, 3, "a/b", 2, "a;");
+	check_making(kit, 9, NULL, 2, "");
+	batch = catalog_batch_new();
+	catalog_batch_fetch_done(batch, 3);
+	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
+	check_making(kit, 3, NULL, 10, "");
+	struct catalog_view *view = catalog_view_new(kit->catalog);
+	ck_assert(catalog_view_is_making(view, "a"));
+	ck_assert(!catalog_view_is_making(view, "a/b"));
+	ck_assert(!catalog_view_is_making(view, "gone"));
+	catalog_view_free(view);
 	kit_free(kit);
 }
 END_TEST
@@ -1046,6 +1098,7 @@ suite(void)
 	tcase_add_test(tcase, test_fetches_survive_a_restart_without_what_is_done);
 	tcase_add_test(tcase, test_the_rank_of_a_fetch_survives_a_restart);
 	tcase_add_test(tcase, test_a_catalog_of_version_2_is_brought_up_to_date);
+	tcase_add_test(tcase, test_directories_that_a_fetch_makes_are_known_until_it_is_done);
 	tcase_add_test(tcase, test_a_bad_batch_fails_alone_and_completions_keep_their_order);
 	tcase_add_test(tcase, test_pages_that_waited_together_come_to_the_same_as_one_by_one);
 	tcase_add_test(tcase, test_of_pages_that_waited_together_those_before_a_bad_one_count);

@@ -1006,7 +1006,8 @@ START_TEST(test_events_come_as_they_happen_and_go_on_after_the_last_seen)
 	/* Only what is asked for. */
 	close(fd);
 	fd = dial();
-	text = mem_format("GET /v1/events?kind=file&match=m* HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n\r\n", port);
+	text = mem_format(
+	    "GET /v1/events?kind=file&match=m* HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n\r\n", port);
 	say(fd, text);
 	free(hear(fd, "retry: 2000"));
 	expect("PUT", "/v1/files/other.txt", "Content-Length: 3\r\n", "abc", 201, NULL);
@@ -1329,6 +1330,40 @@ START_TEST(test_clients_that_vanish_leave_no_descriptor_behind)
 }
 END_TEST
 
+START_TEST(test_questions_about_directories_that_make_no_sense_are_refused)
+{
+	static const struct {
+		const char *body;
+		int status;
+	} bodies[] = {
+		{ "{}", 400 },
+		{ "[]", 400 },
+		{ "{\"names\":[]}", 400 },
+		{ "{\"names\":\"a\"}", 400 },
+		{ "{\"names\":[7]}", 400 },
+		{ "{\"names\":[\"a\",null]}", 400 },
+		{ "{\"names\":[\"a\\u0000b\"]}", 400 },
+		{ "{\"names\":[\"../x\",\"/etc\",\"\"]}", 200 },
+	};
+
+	start("");
+	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+		char *fields =
+		    mem_format("Content-Type: application/json\r\nContent-Length: %zu\r\n",
+			       strlen(bodies[i].body));
+		char *answer = ask_for("POST", "/v1/directories", fields, bodies[i].body);
+
+		ck_assert_msg(status_of(answer) == bodies[i].status, "%s: %.400s", bodies[i].body,
+			      answer);
+		if (bodies[i].status == 200)
+			ck_assert_ptr_nonnull(strstr(answer, "{\"directories\":[null,null,null]}"));
+		free(answer);
+		free(fields);
+	}
+	stop();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -1363,6 +1398,7 @@ main(void)
 	tcase_add_test(face, test_events_come_as_they_happen_and_go_on_after_the_last_seen);
 	tcase_add_test(face, test_a_gateway_streams_what_another_peer_holds);
 	tcase_add_test(face, test_a_peer_listens_on_ipv6_too);
+	tcase_add_test(face, test_questions_about_directories_that_make_no_sense_are_refused);
 	tcase_add_test(bad, test_misbehaviour_is_answered_with_its_status);
 	tcase_add_test(bad, test_a_header_over_its_limit_is_refused);
 	tcase_add_test(bad, test_a_trickled_header_is_cut_off_at_its_deadline);

@@ -995,6 +995,70 @@ START_TEST(test_a_waiting_question_is_cancelled_soon)
 }
 END_TEST
 
+/* --- directories --- */
+
+#define TOLD "{\"mtime_ns\":-5,\"mode\":\"0750\"}"
+
+/* Asks about two. */
+static void
+expect_directories(const char *list, int code, struct directory found[2])
+{
+	static const char *const names[] = { "a", "a/\"b\"" };
+	struct directory_question question = { .names = names, .count = 2, .found = found };
+	char *text = mem_format("HTTP/1.1 200 OK\r\n" END "{\"directories\":%s}", list);
+	struct script script = { .data = text, .len = strlen(text) };
+	struct stage stage;
+
+	stage_open(&stage, &script);
+	stage.client->ops->directories(stage.client, stage.server.address, &question, on_done,
+				       &stage.outcome);
+	stage_wait(&stage);
+	ck_assert_msg(stage.outcome.code == code, "%s: %s", list, stage.outcome.text);
+	ck_assert_ptr_nonnull(strstr(stage.server.request, "POST /v1/directories HTTP/1.1\r\n"));
+	stage_close(&stage);
+	free(text);
+}
+
+START_TEST(test_directories_are_told_in_the_order_asked)
+{
+	struct directory found[2];
+
+	expect_directories("[null," TOLD "]", P2P_OK, found);
+	ck_assert(!found[0].is_there && found[1].is_there);
+	ck_assert_int_eq(found[1].mtime_ns, -5);
+	ck_assert_uint_eq(found[1].mode, 0750);
+}
+END_TEST
+
+START_TEST(test_answers_about_directories_that_make_no_sense_are_refused)
+{
+	static const char *const lists[] = {
+		"7",
+		"[]",
+		"[null]",
+		"[null,null,null]",
+		"{\"a\":" TOLD ",\"b\":" TOLD "}",
+		"[" TOLD ",7]",
+		"[" TOLD ",[]]",
+		"[" TOLD ",{}]",
+		"[" TOLD ",{\"mode\":\"0755\"}]",
+		"[" TOLD ",{\"mtime_ns\":1}]",
+		"[" TOLD ",{\"mtime_ns\":1,\"mode\":493}]",
+		"[" TOLD ",{\"mtime_ns\":1,\"mode\":\"\"}]",
+		"[" TOLD ",{\"mtime_ns\":1,\"mode\":\"-1\"}]",
+		"[" TOLD ",{\"mtime_ns\":1,\"mode\":\"0789\"}]",
+		"[" TOLD ",{\"mtime_ns\":1,\"mode\":\"1777\"}]",
+		"[" TOLD ",{\"mtime_ns\":1,\"mode\":\"777777777777777777777777\"}]",
+		"[" TOLD ",{\"mtime_ns\":1.5,\"mode\":\"0755\"}]",
+		"[" TOLD ",{\"mtime_ns\":9223372036854775808,\"mode\":\"0755\"}]",
+	};
+	struct directory found[2];
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		expect_directories(lists[i], P2P_BAD_ANSWER, found);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -1028,6 +1092,8 @@ main(void)
 	tcase_add_test(tcase, test_no_answer_about_what_is_held_has_more_than_it_may);
 	tcase_add_test(tcase, test_a_question_that_may_wait_has_so_much_more_time);
 	tcase_add_test(tcase, test_a_waiting_question_is_cancelled_soon);
+	tcase_add_test(tcase, test_directories_are_told_in_the_order_asked);
+	tcase_add_test(tcase, test_answers_about_directories_that_make_no_sense_are_refused);
 	suite_add_tcase(suite, tcase);
 
 	SRunner *runner = srunner_create(suite);

@@ -1716,6 +1716,64 @@ START_TEST(test_malformed_messages_are_refused)
 }
 END_TEST
 
+/* Directories. */
+
+static void
+add_directories(struct rpc_fake_reply *reply, size_t count, uint32_t mode)
+{
+	P2p__V1__DirectoriesResponse response = P2P__V1__DIRECTORIES_RESPONSE__INIT;
+	P2p__V1__Directory absent = P2P__V1__DIRECTORY__INIT, told = P2P__V1__DIRECTORY__INIT;
+	P2p__V1__Directory *list[3] = { &absent, &told, &absent };
+
+	told.is_there = true;
+	told.mtime_ns = -5;
+	told.mode = mode;
+	response.n_directories = count;
+	response.directories = list;
+	add(reply, &response.base);
+}
+
+/* Asks about two, expects a code, and empties the reply. */
+static void
+expect_directories(struct stage *stage, int code, struct directory found[2])
+{
+	static const char *const names[] = { "a", "a/b" };
+	struct directory_question question = { .names = names, .count = 2, .found = found };
+
+	stage_again(stage);
+	stage->client->ops->directories(stage->client, stage->address, &question, on_done,
+					&stage->outcome);
+	expect(stage, code);
+	stage_reply_clear(stage);
+}
+
+START_TEST(test_directories_are_told_in_the_order_asked_or_not_at_all)
+{
+	struct directory found[2];
+	struct stage stage;
+
+	stage_open(&stage);
+	add_directories(&stage.reply, 2, 0750);
+	expect_directories(&stage, P2P_OK, found);
+	ck_assert_str_eq(stage.method, "/p2p.v1.Files/Directories");
+	ck_assert(!found[0].is_there && found[1].is_there);
+	ck_assert_int_eq(found[1].mtime_ns, -5);
+	ck_assert_uint_eq(found[1].mode, 0750);
+	add_directories(&stage.reply, 2, 01777);
+	expect_directories(&stage, P2P_BAD_ANSWER, found);
+	add_directories(&stage.reply, 2, UINT32_MAX);
+	expect_directories(&stage, P2P_BAD_ANSWER, found);
+	add_directories(&stage.reply, 1, 0);
+	expect_directories(&stage, P2P_BAD_ANSWER, found);
+	add_directories(&stage.reply, 3, 0);
+	expect_directories(&stage, P2P_BAD_ANSWER, found);
+	expect_directories(&stage, P2P_BAD_ANSWER, found); /* nothing at all */
+	add_unknown(&stage.reply, 70000);
+	expect_directories(&stage, P2P_BAD_ANSWER, found); /* over its limit */
+	stage_close(&stage);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -1759,6 +1817,7 @@ main(void)
 	tcase_add_test(tcase, test_more_addresses_than_channels_take_turns);
 	tcase_add_test(tcase, test_a_message_may_be_cut_anywhere);
 	tcase_add_test(tcase, test_malformed_messages_are_refused);
+	tcase_add_test(tcase, test_directories_are_told_in_the_order_asked_or_not_at_all);
 	suite_add_tcase(suite, tcase);
 
 	SRunner *runner = srunner_create(suite);

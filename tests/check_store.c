@@ -684,6 +684,62 @@ START_TEST(test_a_file_matches_only_its_own_content)
 }
 END_TEST
 
+static mode_t
+look_of(const char *name, int64_t *ret_mtime_ns)
+{
+	struct stat st;
+
+	ck_assert_int_eq(fstatat(store_root_fd(store), name, &st, 0), 0);
+	*ret_mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	return st.st_mode & 07777;
+}
+
+START_TEST(test_of_a_directory_permissions_are_only_taken_and_none_of_its_owner)
+{
+	struct directory wanted = { .is_there = true, .mtime_ns = -1500000000, .mode = 0050 },
+			 found;
+	int64_t mtime_ns;
+
+	ck_assert_int_eq(mkdirat(store_root_fd(store), "d", 0700), 0);
+	ck_assert_int_eq(mkdirat(store_root_fd(store), "d/e", 0700), 0);
+	ck_assert_int_eq(fchmodat(store_root_fd(store), "d/e", 02775, 0), 0);
+	ck_assert_int_eq(store_set_directory(store, "d/e", &wanted, &err), P2P_OK);
+	ck_assert_int_eq(look_of("d/e", &mtime_ns), 02750);
+	ck_assert_int_eq(mtime_ns, -1500000000);
+	ck_assert_int_eq(store_stat_directory(store, "d/e", &found, &err), P2P_OK);
+	ck_assert(found.is_there && found.mode == 0750 && found.mtime_ns == -1500000000);
+	wanted = (struct directory){ .is_there = true, .mode = 0777 };
+	ck_assert_int_eq(store_set_directory(store, "d/e", &wanted, &err), P2P_OK);
+	ck_assert_int_eq(look_of("d/e", &mtime_ns), 02750);
+	ck_assert_int_eq(mtime_ns, -1500000000); /* 0: it keeps its own */
+}
+END_TEST
+
+START_TEST(test_no_directory_outside_of_the_share_is_looked_at_or_changed)
+{
+	static const char *const names[] = { "..",           ".",        "",     "/",
+					     "link",         "link/ssh", "d/..", "d//e",
+					     STORE_TEMP_DIR, "file",     "d/",   "nobody" };
+	struct directory directory = { .is_there = true, .mtime_ns = 5, .mode = 0 };
+	int64_t mtime_ns, before_ns;
+
+	ck_assert_int_eq(mkdirat(store_root_fd(store), "d", 0755), 0);
+	ck_assert_int_eq(mkdirat(store_root_fd(store), STORE_TEMP_DIR, 0700), 0);
+	ck_assert_int_eq(symlinkat("/etc", store_root_fd(store), "link"), 0);
+	write_file("file", "x", 1);
+	mode_t mode = look_of(".", &before_ns);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		ck_assert_msg(store_stat_directory(store, names[i], &directory, &err) < 0, "%s",
+			      names[i]);
+		ck_assert_msg(store_set_directory(store, names[i], &directory, &err) < 0, "%s",
+			      names[i]);
+	}
+	ck_assert(directory.mtime_ns == 5); /* untouched */
+	ck_assert_int_eq(look_of(".", &mtime_ns), mode);
+	ck_assert_int_eq(mtime_ns, before_ns);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -722,6 +778,9 @@ main(void)
 	tcase_add_test(writing, test_a_read_only_share_is_served_but_not_written);
 	tcase_add_test(writing, test_room_is_what_the_reserve_leaves);
 	tcase_add_test(writing, test_a_file_matches_only_its_own_content);
+	tcase_add_test(writing,
+		       test_of_a_directory_permissions_are_only_taken_and_none_of_its_owner);
+	tcase_add_test(writing, test_no_directory_outside_of_the_share_is_looked_at_or_changed);
 	suite_add_tcase(suite, reading);
 	suite_add_tcase(suite, writing);
 	SRunner *runner = srunner_create(suite);

@@ -17,7 +17,7 @@
 /* A wire that keeps what it was asked. */
 struct fake {
 	struct transport transport; /* first */
-	unsigned greeted, left, noticed, pulled, layered, leaved, had, read, cancelled;
+	unsigned greeted, left, noticed, pulled, layered, leaved, had, read, asked, cancelled;
 	char address[NODE_ADDRESS_SIZE];
 	void *arg;
 	struct transport_request request;
@@ -106,6 +106,15 @@ fake_read(struct transport *transport, const char *address, const struct content
 	return note(transport, COUNT_OF(transport, read), address, arg);
 }
 
+static struct transport_request *
+fake_directories(struct transport *transport, const char *address,
+		 struct directory_question *question, transport_done_fn fn, void *arg)
+{
+	(void)fn;
+	ck_assert_uint_eq(question->count, 12);
+	return note(transport, COUNT_OF(transport, asked), address, arg);
+}
+
 static void
 fake_cancel(struct transport_request *request)
 {
@@ -121,6 +130,7 @@ static const struct transport_ops fake_ops = { .name = "fake",
 					       .leaves = fake_leaves,
 					       .have = fake_have,
 					       .read = fake_read,
+					       .directories = fake_directories,
 					       .cancel = fake_cancel };
 
 /* What the done functions were told. */
@@ -176,6 +186,7 @@ ask_all(struct transport *wires, const char *address, struct told *told)
 	struct content_id content = { .size_bytes = 9 };
 	struct holding_question question = { .since = 6, .wait_ms = 8 };
 	struct transport_sink sink = { .feed = NULL };
+	static struct directory_question directories = { .count = 12 };
 	wires->ops->greet(wires, address, &mine, on_greet, told);
 	wires->ops->leave(wires, address, "self", on_done, told);
 	wires->ops->notify(wires, address, &notice, on_done, told);
@@ -183,6 +194,7 @@ ask_all(struct transport *wires, const char *address, struct told *told)
 	wires->ops->layer(wires, address, &content, 7, on_layer, told);
 	wires->ops->leaves(wires, address, &content, 10, 11, on_layer, told);
 	wires->ops->have(wires, address, &question, on_have, told);
+	wires->ops->directories(wires, address, &directories, on_done, told);
 	return wires->ops->read(wires, address, &content, 4, 5, &sink, on_done, told);
 }
 
@@ -191,7 +203,7 @@ was_asked_all(const struct fake *fake, unsigned times)
 {
 	return fake->greeted == times && fake->left == times && fake->noticed == times &&
 	       fake->pulled == times && fake->layered == times && fake->leaved == times &&
-	       fake->had == times && fake->read == times;
+	       fake->had == times && fake->read == times && fake->asked == times;
 }
 
 START_TEST(test_each_verb_goes_by_the_wire_of_its_address)
@@ -230,7 +242,7 @@ START_TEST(test_without_a_wire_its_addresses_are_unreachable_and_that_is_told_la
 	ck_assert_uint_eq(told.count, 0);
 	for (int i = 0; i < 10; i++)
 		loop_turn(loop, 0);
-	ck_assert_uint_eq(told.count, 8);
+	ck_assert_uint_eq(told.count, 9);
 	ck_assert_int_eq(told.code, P2P_UNREACHABLE);
 	ck_assert_ptr_nonnull(strstr(told.text, GRPC));
 	ck_assert(was_asked_all(&fake, 0));
@@ -240,7 +252,7 @@ START_TEST(test_without_a_wire_its_addresses_are_unreachable_and_that_is_told_la
 	ask_all(wires, HTTP, &told);
 	for (int i = 0; i < 10; i++)
 		loop_turn(loop, 0);
-	ck_assert_uint_eq(told.count, 16);
+	ck_assert_uint_eq(told.count, 18);
 	ck_assert_ptr_nonnull(strstr(told.text, HTTP));
 	ck_assert(was_asked_all(&fake, 0));
 	wires_free(wires);
@@ -258,7 +270,7 @@ START_TEST(test_a_refused_request_can_be_cancelled)
 	ck_assert_uint_eq(told.count, 0);
 	for (int i = 0; i < 10; i++)
 		loop_turn(loop, 0);
-	ck_assert_uint_eq(told.count, 8);
+	ck_assert_uint_eq(told.count, 9);
 	ck_assert_int_eq(told.code, P2P_CANCELLED); /* the last one */
 	wires_free(wires);
 	loop_free(loop);

@@ -13,7 +13,7 @@ layer_of() {
 	case $1 in
 	mem | error | log | buf | digest | clock | file | name | name_fold | metrics | key | change | node | rate | address_guard | thread | deadline) echo 0 ;;
 	config | config_* | amqp_url | loop | throttle | pool | sdnotify) echo 1 ;;
-	merkle | batch) echo 20 ;;
+	merkle | batch | directory) echo 20 ;;
 	store | store_* | partial | partial_*) echo 21 ;;
 	events | event_queue | event_filter | holdings | holdings_*) echo 22 ;;
 	catalog | catalog_*) echo 23 ;;
@@ -21,7 +21,7 @@ layer_of() {
 	transport | transport_* | wires) echo 25 ;;
 	peers | peers_*) echo 26 ;;
 	swarm | swarm_* | wire_choice) echo 27 ;;
-	fetch | fetch_* | download | download_*) echo 28 ;;
+	fetch | fetch_* | download | download_* | directories) echo 28 ;;
 	follow | follow_*) echo 29 ;;
 	service | service_*) echo 30 ;;
 	rest | rest_* | rpc | rpc_* | control | control_* | wire_json | wire_json_* | wire_pb | wire_pb_* | broker | broker_* | openapi | descriptors) echo 40 ;;

@@ -74,6 +74,32 @@ try_have(const char *text, size_t len)
 }
 
 static void
+try_directories(const char *text, size_t len)
+{
+	static const char *const asked[] = { "a", "b" };
+	struct directory found[2], again[2];
+	struct directory_question question = { .names = asked, .count = 2, .found = found };
+	struct error err;
+	char **names;
+	size_t count;
+
+	if (wire_directories_parse(text, len, &names, &count, &err) == P2P_OK) {
+		struct directory_question back = { .names = (const char *const *)names,
+						   .count = count };
+		free(wire_directories(&back));
+		wire_directories_free(names, count);
+	}
+	if (wire_directories_answer_parse(text, len, &question, &err) != P2P_OK)
+		return;
+	char *back = wire_directories_answer(found, 2);
+	question.found = again;
+	assert(wire_directories_answer_parse(back, strlen(back), &question, &err) == P2P_OK);
+	assert(memcmp(&found[1].mtime_ns, &again[1].mtime_ns, sizeof(int64_t)) == 0);
+	assert(found[0].mode == again[0].mode && found[0].is_there == again[0].is_there);
+	free(back);
+}
+
+static void
 try_small(const char *text, size_t len)
 {
 	struct wire_fetch_request wanted;
@@ -85,6 +111,7 @@ try_small(const char *text, size_t len)
 	if (wire_fetch_request_parse(text, len, &wanted, &err) == P2P_OK)
 		free(wanted.what);
 	try_have(text, len);
+	try_directories(text, len);
 }
 
 int

@@ -27,6 +27,8 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
 	/* The corpus counts on the numbers of those above. */
 	&p2p__v1__have_request__descriptor,
 	&p2p__v1__have_response__descriptor,
+	&p2p__v1__directories_request__descriptor,
+	&p2p__v1__directories_response__descriptor,
 };
 #define PIECES      2000 /* of the content of an answer */
 #define DESCRIPTORS (sizeof(descriptors) / sizeof(descriptors[0]))
@@ -141,6 +143,20 @@ try_answer(const void *message)
 	holding_answer_fini(&again);
 }
 
+static void
+try_directories(const void *message)
+{
+	struct directory found[3];
+	struct directory_question question = { .count = 3, .found = found };
+	struct error err;
+
+	if (wire_pb_directories(message, &question, &err) != P2P_OK)
+		return;
+	P2p__V1__DirectoriesResponse *back = travel(wire_pb_of_directories(found, 3));
+	assert(back != NULL && wire_pb_directories(back, &question, &err) == P2P_OK);
+	drop(back);
+}
+
 int
 LLVMFuzzerTestOneInput(const unsigned char *data, size_t len)
 {
@@ -165,6 +181,8 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t len)
 		try_question(message);
 	else if (which == 11)
 		try_answer(message);
+	else if (which == 13)
+		try_directories(message);
 	/* Whatever was unpacked can be packed, and that unpacked. */
 	message = travel(message);
 	assert(message != NULL);
