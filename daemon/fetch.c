@@ -6,7 +6,8 @@
  * commit that enters the file.  After a restart fetches_resume() takes up the rest.  The last FETCH_ENDED_KEPT that
  * ended are still listed.
  *
- * fetch_order.c decides which file is brought next, fetch_item.c brings one, fetch_batch.c many small ones, fetch_stream.c streams one through,
+ * fetch_order.c decides which file is brought next, fetch_item.c brings one, fetch_batch.c many small ones,
+ * fetch_directories.c looks after the directories that they came into, fetch_stream.c streams one through,
  * fetch_tell.c tells how far they are; this file knows nothing of pieces.
  */
 #include "fetch_internal.h"
@@ -126,9 +127,10 @@ fetch_settle(struct fetch *fetch)
 		return false;
 	bool is_over =
 	    fetch->active_count == 0 && (fetch->queued_count == 0 || fetch->is_cancelled);
-	if (is_over)
-		finish(fetch);
-	return is_over;
+	if (!is_over || fetch_finish_directories(fetch))
+		return false;
+	finish(fetch);
+	return true;
 }
 
 /* --- starting and ending a fetch --- */
@@ -264,6 +266,7 @@ fetch_cancel(struct fetches *fetches, uint64_t id)
 	fetch->is_cancelled = true;
 	for (struct active *active = fetch->actives; active != NULL; active = active->next)
 		fetch_item_stop(active);
+	fetch_stop_directories(fetch);
 	fetch_settle(fetch);
 	return P2P_OK;
 }
@@ -333,7 +336,8 @@ void
 fetches_resume(struct fetches *fetches, uint64_t id, struct fetch_request *request)
 {
 	assert(!fetches->is_started && request->count >= 1);
-	add_fetch(fetches, id, request);
+	/* It may have made directories before. */
+	atomic_store(&add_fetch(fetches, id, request)->makes_directories, true);
 }
 
 void
@@ -364,9 +368,11 @@ fetches_stop(struct fetches *fetches, loop_fn done, void *arg)
 	fetches->stopped_arg = arg;
 	loop_timer_stop(fetches->retry);
 	loop_timer_stop(fetches->progress);
-	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next)
+	for (struct fetch *fetch = fetches->first; fetch != NULL; fetch = fetch->next) {
 		for (struct active *active = fetch->actives; active; active = active->next)
 			fetch_item_stop(active);
+		fetch_stop_directories(fetch);
+	}
 	fetch_streams_stop(fetches);
 	fetches_maybe_stopped(fetches);
 }
@@ -376,7 +382,7 @@ fetches_maybe_stopped(struct fetches *fetches)
 {
 	loop_fn stopped = fetches->stopped;
 	if (!fetches->is_stopping || stopped == NULL || fetches->active_count != 0 ||
-	    fetches->stream_count != 0)
+	    fetches->finishing_count != 0 || fetches->stream_count != 0)
 		return;
 	fetches->stopped = NULL;
 	stopped(fetches->stopped_arg);

@@ -42,6 +42,7 @@ fetch_batch_verify(const struct batch_item *item)
 struct look {
 	struct fetch_batch *batch;
 	struct batch_item *item;	/* the one at hand */
+	struct fetch_notes notes;
 };
 
 static void
@@ -108,6 +109,7 @@ look_at(struct look *look, struct catalog_view *view)
 	item->is_alone = partial_is_begun(store, content);
 	if (item->is_alone)
 		return;
+	fetch_note_directories(&look->notes, item->file->name);
 	item->step = is_copied(batch, view, item) ? BATCH_BROUGHT : BATCH_WANTED;
 	if (item->step == BATCH_BROUGHT)
 		atomic_fetch_add(&batch->came_bytes, content->size_bytes);
@@ -120,8 +122,9 @@ fetch_batch_look(void *arg)
 {
 	struct fetch_batch *batch = arg;
 	struct catalog_view *view = catalog_view_new(means_of(batch)->catalog);
+	struct look look = { .batch = batch, .notes = { .fetch = batch->active->fetch } };
 	for (size_t i = 0; i < batch->count; i++) {
-		struct look look = { batch, &batch->items[i] };
+		look.item = &batch->items[i];
 		if (view != NULL && !batch->active->is_stopping) {
 			look_at(&look, view);
 			continue;
@@ -131,6 +134,7 @@ fetch_batch_look(void *arg)
 		    "the catalog cannot be read");
 	}
 	catalog_view_free(view);
+	fetch_notes_end(&look.notes);
 }
 
 /* --- keeping --- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * fetch_internal.h - what fetch.c (the jobs), fetch_order.c, fetch_item.c (one file of a job), fetch_batch*.c (many) and fetch_stream.c
+ * fetch_internal.h - what fetch.c (the jobs), fetch_order.c, fetch_item.c (one file of a job), fetch_batch*.c (many), fetch_directories.c and fetch_stream.c
  * share.  Mind's thread.
  */
 #ifndef P2PD_FETCH_INTERNAL_H
@@ -70,6 +70,10 @@ struct fetch {
 	unsigned active_count;
 	unsigned moving_count;		/* of those the ones that are not waiting */
 
+	atomic_bool makes_directories;	/* some of the share are noted in the catalog, */
+	struct fetch_directories *directories;	/* and are getting their attributes, */
+	bool has_set_directories;	/* or got them */
+
 	enum fetch_state state;
 	bool is_cancelled;
 	uint64_t total_bytes, done_bytes;	/* done_bytes: of whole items */
@@ -97,6 +101,7 @@ struct fetches {
 	unsigned active_count;		/* actives, of all fetches */
 	unsigned batch_count;		/* batches among them */
 	struct fetch_shunned *shunned;	/* peers that are asked for no batch for a while (fetch_batch.c) */
+	unsigned finishing_count;	/* fetches with all their files, whose directories are being looked after */
 	unsigned stream_count;
 	struct fetch_stream *streams;
 	struct loop_timer *progress;	/* while something moves */
@@ -178,6 +183,23 @@ void	fetch_batch_look(void *batch);
 void	fetch_batch_keep(void *batch);
 /* Are these the item's bytes?  Any thread. */
 bool	fetch_batch_verify(const struct batch_item *item);
+
+/* --- fetch_directories.c --- */
+
+/* Directories that files need and that are not there, as they are come upon.  On the pool. */
+struct fetch_notes {
+	struct fetch *fetch;
+	struct catalog_batch *batch;	/* NULL: none yet */
+	const char *last;		/* the file before; borrowed; or NULL */
+};
+/* A file of this name will be brought.  Files of one directory had best come together. */
+void	fetch_note_directories(struct fetch_notes *notes, const char *name);
+/* Writes them, before the files' own entries. */
+void	fetch_notes_end(struct fetch_notes *notes);
+/* All files are over: true while the directories that were made are looked after; then fetch_settle() is called again. */
+bool	fetch_finish_directories(struct fetch *fetch);
+/* Breaks that off. */
+void	fetch_stop_directories(struct fetch *fetch);
 
 /* --- fetch.c --- */
 

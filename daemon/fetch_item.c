@@ -415,6 +415,9 @@ work_look(void *arg)
 		drop_partial(means->store, content);
 	if (job->is_present || job->code != P2P_OK)
 		return;
+	struct fetch_notes notes = { .fetch = job->active->fetch };
+	fetch_note_directories(&notes, item_of(job->active)->name);
+	fetch_notes_end(&notes);
 	/* A catalog that cannot be read names nobody; then it is tried again later. */
 	(void)catalog_holders(means->catalog, content, collect_holder, job);
 	job->is_begun = content->size_bytes == 0 || partial_is_begun(means->store, content) ||

@@ -10,6 +10,16 @@ interface as it is documented.  File by file it is honest.  How it answers who a
     long        goes on after the last
     html        answers a page, with 200
     drip        gives a byte a second, for ever
+
+It knows no question about directories, unless one of these says how it answers:
+
+    told        what they are like
+    bits        with modes that have more than permission bits
+    ages        with times that no clock has
+    fewer       of one less than was asked
+    crowd       of many more
+    others      of others, by their names
+    silent      never
 """
 import base64
 import json
@@ -63,6 +73,29 @@ def batch_of(wanted):
     return bytes(answer)
 
 
+def directory_of(name):
+    try:
+        look = os.stat(os.path.join(top, name))
+    except OSError:
+        return None
+    return {"mtime_ns": 2 ** 70 if "ages" in moods else look.st_mtime_ns,
+            "mode": "7777" if "bits" in moods else f"{look.st_mode & 0o777:04o}"}
+
+
+def directories_of(names):
+    """The answer to those who ask what directories are like."""
+    found = [directory_of(name) for name in names]
+    if "fewer" in moods:
+        found.pop()
+    if "crowd" in moods:
+        found *= 1000
+    if "others" in moods:
+        found = {"../" + name: directory_of(name) for name in names}
+    if "silent" in moods:
+        time.sleep(3600)
+    return {"directories": found}
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -99,6 +132,11 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/v1/peers":
             self.answer(200, json.dumps({"node": RECORD, "peers": []}).encode())
+        elif self.path == "/v1/directories":
+            if moods & {"told", "bits", "ages", "fewer", "crowd", "others", "silent"}:
+                self.answer(200, json.dumps(directories_of(json.loads(body)["names"])).encode())
+            else:
+                self.answer(404)
         elif self.path != "/v1/contents/batch":
             self.answer(200)
         elif "none" in moods:
