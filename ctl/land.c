@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -57,12 +58,26 @@ is_safe_part(const char *part, size_t len)
 	       !(len == 2 && part[0] == '.' && part[1] == '.');
 }
 
-/* Opens the directory that `path` lies in, beneath base_fd, making what is missing; the last part
+/* The directory path[0..len) was made for a file.  Its name in the network's tree ends as that of the file does. */
+static void
+note_made(struct lander *lander, const struct landing *item, size_t len)
+{
+	size_t rest = strlen(item->path) - len, whole = strlen(item->what);
+
+	if (!lander->is_tree || whole < rest)
+		return;
+	char *name = util_format("%.*s", (int)(whole - rest), item->what);
+	land_note_directory(lander, item->path, len, name);
+	free(name);
+}
+
+/* Opens the directory that the item's path lies in, beneath the base, making what is missing; the last part
  * into *ret_name. */
 static int
-open_beneath(int base_fd, const char *path, char **ret_name)
+open_beneath(struct lander *lander, const struct landing *item, char **ret_name)
 {
-	int fd = dup(base_fd);
+	const char *path = item->path;
+	int fd = dup(lander->base_fd);
 
 	for (const char *slash; fd >= 0; path = slash + 1) {
 		char part[256];
@@ -80,7 +95,10 @@ open_beneath(int base_fd, const char *path, char **ret_name)
 		}
 		memcpy(part, path, len);
 		part[len] = '\0';
-		int next = mkdirat(fd, part, 0777) == 0 || errno == EEXIST
+		bool is_made = mkdirat(fd, part, 0777) == 0;
+		if (is_made)
+			note_made(lander, item, (size_t)(slash - item->path));
+		int next = is_made || errno == EEXIST
 			       ? openat(fd, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 			       : -1;
 		int why = errno;
@@ -259,7 +277,7 @@ land_start(struct lander *lander, struct landing *item)
 {
 	int result = CONN_OK;
 
-	item->dir_fd = open_beneath(lander->base_fd, item->path, &item->name);
+	item->dir_fd = open_beneath(lander, item, &item->name);
 	if (item->dir_fd < 0) {
 		land_fail(lander, item->path,
 			  errno == EINVAL ? "the name would land elsewhere" : strerror(errno));

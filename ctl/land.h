@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * land.h - what fetch -o shares between its two files.  One thread.
+ * land.h - what fetch -o shares between its three files.  One thread.
  */
 #ifndef P2PCTL_LAND_H
 #define P2PCTL_LAND_H
@@ -35,6 +35,8 @@ struct lander {
 	struct landing *items;
 	size_t count, cap;
 	size_t done, present, failed;
+	struct made_directory *made;	/* that were not there */
+	size_t made_count;
 	int exit_code;
 };
 
@@ -47,6 +49,11 @@ void	land_fail(struct lander *lander, const char *what, const char *why);
 int	land_start(struct lander *lander, struct landing *item);
 /* Every byte is verified and durable: gives it the final name and counts it. */
 void	land_finish(struct lander *lander, struct landing *item);
+/* A directory was made: path[0..len) below the base, called `name` in the network's tree.  Copied. */
+void	land_note_directory(struct lander *lander, const char *path, size_t len, const char *name);
+/* All have landed: gives the directories that were noted what the original ones have, as far as somebody tells. */
+void	land_set_directories(struct lander *lander);
+void	land_forget_directories(struct lander *lander);
 /* Lets go of the directory and the lock. */
 void	land_close(struct landing *item);
 

@@ -157,9 +157,13 @@ is_container(const char *path)
 }
 
 static int
-open_base(struct lander *lander, const char *path, bool make)
+open_base(struct lander *lander, const char *path, bool make, const char *name)
 {
-	if (make && mkdir(path, 0777) != 0 && errno != EEXIST) {
+	bool is_made = make && mkdir(path, 0777) == 0;
+
+	if (is_made && name != NULL)
+		land_note_directory(lander, "", 0, name);
+	if (make && !is_made && errno != EEXIST) {
 		ctl_complain("cannot make %s: %s", ctl_escape(path), strerror(errno));
 		return EXIT_REFUSED;
 	}
@@ -182,13 +186,13 @@ plan_file(struct lander *lander, const struct record *file, const char *output)
 			return EXIT_REFUSED;
 		}
 		add_item(lander, file, last_part(record_text(file, "name")));
-		return open_base(lander, output, true);
+		return open_base(lander, output, true, NULL);
 	}
 	const char *name = last_part(output);
 	char *directory =
 	    name == output ? util_string(".") : util_format("%.*s", (int)(name - output), output);
 	add_item(lander, file, name);
-	int ret = open_base(lander, directory, false);
+	int ret = open_base(lander, directory, false, NULL);
 	free(directory);
 	return ret;
 }
@@ -198,6 +202,7 @@ static int
 plan_tree(struct lander *lander, const struct reply *files, const char *top, const char *output)
 {
 	size_t skip = 0;
+	char *becomes = NULL; /* what the base directory is in the network's tree */
 
 	if (has_doubles(files))
 		return EXIT_REFUSED;
@@ -211,6 +216,8 @@ plan_tree(struct lander *lander, const struct reply *files, const char *top, con
 		if (is_container(output))
 			while (skip > 0 && (skip == len + 1 || top[skip - 1] != '/'))
 				skip--;
+		else if (len > 0)
+			becomes = util_format("%.*s", (int)len, top);
 	}
 	for (size_t i = 0; i < files->count; i++) {
 		const char *name = record_text(&files->records[i], "name");
@@ -218,7 +225,9 @@ plan_tree(struct lander *lander, const struct reply *files, const char *top, con
 		if (name != NULL && strlen(name) > skip)
 			add_item(lander, &files->records[i], name + skip);
 	}
-	return open_base(lander, output, true);
+	int ret = open_base(lander, output, true, becomes);
+	free(becomes);
+	return ret;
 }
 
 /* Finds out what is meant, in the daemon's own order: a name, a glob, a directory, an id. */
@@ -316,6 +325,8 @@ land_files(struct ctl *ctl)
 	if (ret == EXIT_DONE) {
 		conn_catch_signals(ctl->conn);
 		result = run_all(&lander);
+		if (result == CONN_OK)
+			land_set_directories(&lander);
 		ret = result == CONN_OK ? lander.exit_code
 		      : result == CONN_INTERRUPTED
 			  ? EXIT_REFUSED
@@ -326,6 +337,7 @@ land_files(struct ctl *ctl)
 	for (size_t i = 0; i < lander.count; i++)
 		landing_fini(&lander.items[i]);
 	free(lander.items);
+	land_forget_directories(&lander);
 	if (lander.base_fd >= 0)
 		close(lander.base_fd);
 	return ret;

@@ -23,11 +23,9 @@
 /* A list ends its page before its reply has less room than this. */
 #define ROOM_FOR_MORE (2 * LINE_MAX_BYTES)
 
-enum { MIND = false, HAND = true };
-
 static const struct command_row rows[] = {
 #define COMMAND(name, syntax, help, min, max, where) \
-	{ #name, syntax, help, min, max, where, cmd_##name },
+	{ #name, syntax, help, min, max, COMMAND_##where, cmd_##name },
 #include "control.def"
 #undef COMMAND
 };

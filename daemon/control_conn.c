@@ -100,6 +100,15 @@ command_new(struct conn *conn)
 	return command;
 }
 
+static void
+check_reply(struct command *command)
+{
+	if (command->reply.full || command->code == 0) {
+		buf_reset(&command->reply);
+		reply_errorf(command, P2P_INTERNAL, "The answer is too large");
+	}
+}
+
 /* Any thread but the mind, or the mind. */
 static void
 command_run(void *arg)
@@ -107,10 +116,7 @@ command_run(void *arg)
 	struct command *command = arg;
 
 	command->row->run(command);
-	if (command->reply.full || command->code == 0) {
-		buf_reset(&command->reply);
-		reply_errorf(command, P2P_INTERNAL, "The answer is too large");
-	}
+	check_reply(command);
 }
 
 static void
@@ -227,8 +233,16 @@ on_done(void *arg)
 	settle(conn);
 }
 
+void
+command_end(struct command *command)
+{
+	check_reply(command);
+	on_done(command);
+}
+
+/* It is under way, and ends by on_done(). */
 static void
-command_submit(struct conn *conn, struct command *command)
+command_launch(struct conn *conn, struct command *command)
 {
 	struct control *control = conn->control;
 
@@ -238,8 +252,11 @@ command_submit(struct conn *conn, struct command *command)
 	if (command->next != NULL)
 		command->next->link = &command->next;
 	control->running = command;
-	pool_submit(control->pool, POOL_SOON, command->row != NULL ? command_run : check_rights,
-		    on_done, command);
+	if (command->row != NULL && command->row->place == COMMAND_LATER)
+		command->row->run(command);
+	else
+		pool_submit(control->pool, POOL_SOON,
+			    command->row != NULL ? command_run : check_rights, on_done, command);
 }
 
 static void
@@ -249,7 +266,7 @@ submit_rights(struct conn *conn)
 
 	command->uid = conn->uid;
 	command->gid = conn->control->group;
-	command_submit(conn, command);
+	command_launch(conn, command);
 }
 
 static bool
@@ -320,8 +337,8 @@ run_line(struct conn *conn, const char *text, size_t len)
 		reply_errorf(command, P2P_BAD_REQUEST, "%s", why);
 	} else if (find_row(command)) {
 		hand_over_fds(conn, command);
-		if (command->row->is_hand) {
-			command_submit(conn, command);
+		if (command->row->place != COMMAND_MIND) {
+			command_launch(conn, command);
 			return;
 		}
 		command_run(command);

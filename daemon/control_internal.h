@@ -32,11 +32,18 @@ struct watcher;
 
 typedef void	(*command_fn)(struct command *command);
 
+/* Where a command runs, and when it is answered. */
+enum command_place {
+	COMMAND_MIND,	/* at once */
+	COMMAND_HAND,	/* on the pool */
+	COMMAND_LATER,	/* on the mind; after that somebody calls command_end(), there too */
+};
+
 /* A row of control.def. */
 struct command_row {
 	const char *name, *syntax, *help;
 	size_t min_words, max_words;
-	bool is_hand;			/* runs on the pool */
+	enum command_place place;
 	command_fn run;
 };
 
@@ -44,7 +51,8 @@ struct command_row {
 const struct command_row *command_find(const char *name);
 const struct command_row *command_at(size_t index);
 
-/* One request, from its line to its reply.  Owned by its connection, or by the pool while it runs there. */
+/* One request, from its line to its reply.  Owned by its connection; by the pool while it runs there; by who
+ * answers it later. */
 struct command {
 	struct control *control;	/* mind's; NULL once the face stopped */
 	struct conn *conn;		/* mind's; NULL once the connection ended */
@@ -127,6 +135,8 @@ struct control {
 void		 conn_new(struct control *control, int fd);
 /* Ends it now: what it had begun on the pool becomes an orphan. */
 void		 conn_free(struct conn *conn);
+/* A command that is answered later has its reply; nothing is known of its connection.  Frees it. */
+void		 command_end(struct command *command);
 /* After something was put into conn->out from outside of the connection's own turn. */
 void		 conn_wake(struct conn *conn);
 

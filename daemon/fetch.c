@@ -373,6 +373,7 @@ fetches_stop(struct fetches *fetches, loop_fn done, void *arg)
 			fetch_item_stop(active);
 		fetch_stop_directories(fetch);
 	}
+	fetch_looks_stop(fetches);
 	fetch_streams_stop(fetches);
 	fetches_maybe_stopped(fetches);
 }

@@ -136,6 +136,13 @@ struct fetch_info *fetches_list(const struct fetches *fetches, size_t *ret_count
 void		 fetch_drop_item(struct fetches *fetches, uint64_t id, const char *name, const struct content_id *content);
 uint32_t	 fetches_active(const struct fetches *fetches);
 
+/* What directories of the network's tree are like: as this peer's share has them, or those who have files below them.  1 to DIRECTORIES_MAX;
+ * takes the array and the names.  done(arg) comes once, later; `found` is beside the names and good for the call; what nobody tells of
+ * is not there. */
+typedef void	(*fetch_look_fn)(void *arg, const struct directory *found);
+void		 fetch_look_at_directories(struct fetches *fetches, char **names, size_t count, fetch_look_fn done,
+		     void *arg);
+
 /* --- streaming a content through (gateway) --- */
 
 struct fetch_stream;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * fetch_internal.h - what fetch.c (the jobs), fetch_order.c, fetch_item.c (one file of a job), fetch_batch*.c (many), fetch_directories.c and fetch_stream.c
+ * fetch_internal.h - what fetch.c (the jobs), fetch_order.c, fetch_item.c (one file of a job), fetch_batch*.c (many), fetch_directories.c, fetch_look.c and fetch_stream.c
  * share.  Mind's thread.
  */
 #ifndef P2PD_FETCH_INTERNAL_H
@@ -102,6 +102,7 @@ struct fetches {
 	unsigned batch_count;		/* batches among them */
 	struct fetch_shunned *shunned;	/* peers that are asked for no batch for a while (fetch_batch.c) */
 	unsigned finishing_count;	/* fetches with all their files, whose directories are being looked after */
+	struct fetch_look *looks;	/* looks at directories: these are among them */
 	unsigned stream_count;
 	struct fetch_stream *streams;
 	struct loop_timer *progress;	/* while something moves */
@@ -200,6 +201,9 @@ void	fetch_notes_end(struct fetch_notes *notes);
 bool	fetch_finish_directories(struct fetch *fetch);
 /* Breaks that off. */
 void	fetch_stop_directories(struct fetch *fetch);
+
+/* --- fetch_look.c --- */
+void	fetch_looks_stop(struct fetches *fetches);
 
 /* --- fetch.c --- */
 

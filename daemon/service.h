@@ -134,6 +134,8 @@ void	service_have_forget(struct service *service, struct holding_waiter *waiter)
 /* What these directories of the share are like; those that a fetch is still making, and names that cannot be, are not there.
  * P2P_BAD_REQUEST for none, P2P_TOO_MANY over DIRECTORIES_MAX, P2P_IO.  (disk) */
 int	service_directories(struct service *service, const struct directory_question *question, struct error *err);
+/* Mind: fetch_look_at_directories(). */
+void	service_look_at_directories(struct service *service, char **names, size_t count, fetch_look_fn done, void *arg);
 
 /* --- many small contents, one after the other --- */
 struct service_batch;

@@ -5,6 +5,9 @@
  * One that a fetch of ours is still making has the time of its newest file and the mode of a new
  * directory: who copied these would hand on what is nobody's.  So it is not told of before the fetch
  * has ended.
+ *
+ * The other way round, a user who fetched a tree to a place of his own may ask us what its
+ * directories are like.
  */
 #include "service_internal.h"
 
@@ -30,4 +33,11 @@ service_directories(struct service *service, const struct directory_question *qu
 	}
 	catalog_view_free(view);
 	return P2P_OK;
+}
+
+void
+service_look_at_directories(struct service *service, char **names, size_t count, fetch_look_fn done,
+			    void *arg)
+{
+	fetch_look_at_directories(service->parts.fetches, names, count, done, arg);
 }

@@ -65,6 +65,31 @@ ok "it is forgotten there" until_true 20 eval '[[ -z $(ctl b search --local --ex
 ok "a file that is missing is fetched again" ctl b -q fetch tree
 is "and the other directories are as they were" "$(dirs_of "$TMP/b/share/tree" | grep -v '^part 0 ')" "$looks"
 
+# --- to a place of the user's own ---
+mkdir "$TMP/own" "$TMP/own/there"
+chmod 705 "$TMP/own/there"
+land() { (umask 027 && ctl "$1" -q fetch "$2" -o "$3"); }
+masked_of() { wanted_of "$1" | sed 's/ 755 / 750 /; s/ 711 / 710 /'; }
+for peer in b c; do # which have the tree themselves; a is asked of the rest
+	ok "$peer: a tree is fetched to become a new directory" land $peer tree "$TMP/own/$peer"
+	is "$peer: and has modes and times" "$(dirs_of "$TMP/own/$peer")" "$(masked_of "$TMP/$peer/share/tree")"
+done
+peer_stop c
+rm -r "$TMP/c/share/tree"
+peer_start c
+ok "c does not have it any more" until_true 20 eval '[[ -z $(ctl c search --local "file 39") ]]'
+ok "c: the tree is fetched into a directory" land c tree "$TMP/own/there"
+looks=$(dirs_of "$TMP/own/there/tree" | grep -v '^part 0 ') # of which b, who may have been asked, has a time of its own
+is "c: and has modes and times" "$looks" "$(masked_of "$TMP/a/share/tree" | grep -v '^part 0 ')"
+is "c: the directory keeps its mode" "$(stat -c %a "$TMP/own/there")" 705
+rm "$TMP/own/there/tree/part 0/file 0"
+ok "a file that is missing is fetched again" land c tree "$TMP/own/there"
+is "and the other directories are as they were" "$(dirs_of "$TMP/own/there/tree" | grep -v '^part 0 ')" "$looks"
+ok "a glob is fetched" land c 'tree/part 1/*' "$TMP/own/glob"
+is "and has modes and times" "$(dirs_of "$TMP/own/glob/tree/part 1")" "$(masked_of "$TMP/a/share/tree/part 1")"
+echo 'print(ask("directories nobody ../x /etc"))' >"$TMP/talk"
+is "nobody tells of what is not there" "$(python3 "$HERE/talk.py" "$TMP/c/sock" "$TMP/talk")" "200 count=0"
+
 # --- what is told ---
 ln -s /etc "$TMP/a/share/link"
 is "what is no directory of the share is not told of" "$(told a '["tree/part 2/level0", "../share/tree", "link", "link/ssh", "'"$last"'", "nobody", "", "/", "tree/"]')" \
@@ -115,9 +140,22 @@ for mood in unknown told bits ages fewer crowd others silent; do
 	else
 		ok "$mood: and its directories are new ones" new_dirs $mood
 	fi
-	is "$mood: that was asked once" "$(grep -c '/v1/directories' "$TMP/$mood.log")" "$([[ $mood == silent ]] && echo 0 || echo 1)"
+	is "$mood: that was asked once" "$(grep -c '/v1/directories' "$TMP/$mood.log")" 1
+	[[ $mood != silent ]] || break
 	kill $helper
 	wait $helper 2>/dev/null
 	rm -r "$TMP/foreign/$mood"
 done
+# Of what it has itself it would tell at once.
+rm -r "$TMP/d/share/silent"
+asked() { (($(grep -c '/v1/directories' "$TMP/silent.log") == $1)); }
+for count in 2 3; do
+	echo 's.sendall(b"directories \"silent/part 1\"\n"); line()' >"$TMP/talk"
+	python3 "$HERE/talk.py" "$TMP/d/sock" "$TMP/talk" &
+	HELPERS+=("$!")
+	ok "who asks waits for the silent one" until_true 20 asked $count
+	((count == 3)) || kill "$!"
+done
+ok "p2pd answers others meanwhile" ctl d status
+ok "one that stops waits for nobody" peer_stop d
 finish

@@ -92,6 +92,7 @@ def directories_of(names):
     if "others" in moods:
         found = {"../" + name: directory_of(name) for name in names}
     if "silent" in moods:
+        print("silent: /v1/directories", file=sys.stderr, flush=True)
         time.sleep(3600)
     return {"directories": found}
 
