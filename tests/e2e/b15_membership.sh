@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# b14 - who is in the network: one seed, which may be down at first and gone later; a peer that is started anew, that moves, that dies
+# b15 - who is in the network: one seed, which may be down at first and gone later; a peer that is started anew, that moves, that dies
 # and is forgotten; two networks that meet; and nobody is given up who is only slow.
 # shellcheck disable=SC2317 # functions are called by ok
 # shellcheck source=lib.sh

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# c11 - peers whose catalogs are not right: what makes no sense is refused as a whole and not asked for again at once, what
+# c12 - peers whose catalogs are not right: what makes no sense is refused as a whole and not asked for again at once, what
 # comes twice changes nothing, a catalog that begins anew all the time is followed once a minute at most, and nobody else's suffers.
 # shellcheck disable=SC2317 # functions are called by ok
 # shellcheck source-path=SCRIPTDIR source=lib.sh

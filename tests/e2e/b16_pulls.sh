@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# b14 - by which wire catalogs are pulled: by gRPC where both speak it, by REST when that fails, and a peer without a gRPC face
+# b16 - by which wire catalogs are pulled: by gRPC where both speak it, by REST when that fails, and a peer without a gRPC face
 # does not load the library for a few changes.
 # shellcheck disable=SC2317 # functions are called by ok
 # shellcheck source-path=SCRIPTDIR source=lib.sh
