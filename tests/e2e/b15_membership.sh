@@ -73,6 +73,7 @@ ok "also what is on the far side" until_true 10 lists b of-g
 ok "in both directions" until_true 10 lists g of-c
 
 # --- who is only slow ---
+ok "the seed that went is away by now" until_true 40 sees stays a away
 ctl stays watch --kind peer-away >"$TMP/stays/watch" &
 HELPERS+=("$!")
 kill -STOP "${PID[g]}"
