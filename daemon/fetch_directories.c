@@ -74,10 +74,10 @@ struct fetch_directories {
 	struct fetch *fetch;
 	struct directories *asking;
 	bool is_stopping;
-	const struct directory *found;	/* of asking; NULL: there is nothing to be set */
+	const struct directory *found; /* of asking; NULL: there is nothing to be set */
 	size_t count;
-	char *names[DIRECTORIES_MAX];	/* owned */
-	char before[NAME_SIZE];		/* the last one that was looked at; "": none */
+	char *names[DIRECTORIES_MAX]; /* owned */
+	char before[NAME_SIZE];       /* the last one that was looked at; "": none */
 };
 
 static void
@@ -96,7 +96,7 @@ set_found(struct fetch_directories *directories)
 		struct error err;
 		if (directories->found[i].is_there &&
 		    store_set_directory(store, directories->names[i], &directories->found[i],
-			&err) != P2P_OK)
+					&err) != P2P_OK)
 			log_debug("%s", err.text);
 	}
 	directories->found = NULL;
@@ -123,11 +123,11 @@ work(void *arg)
 	if (view == NULL)
 		return;
 	(void)catalog_view_making(view, fetch->id, before[0] != '\0' ? before : NULL,
-	    DIRECTORIES_MAX, collect_name, directories);
+				  DIRECTORIES_MAX, collect_name, directories);
 	catalog_view_free(view);
 	if (directories->count > 0)
 		snprintf(directories->before, sizeof(directories->before), "%s",
-		    directories->names[directories->count - 1]);
+			 directories->names[directories->count - 1]);
 }
 
 static void
@@ -156,7 +156,7 @@ done_asking(void *arg, const struct directory *found)
 		end(directories);
 	else
 		pool_submit(directories->fetch->fetches->means.pool, POOL_SOON, work, done_work,
-		    directories);
+			    directories);
 }
 
 static void
@@ -167,7 +167,7 @@ done_work(void *arg)
 		end(directories);
 	else
 		directories_ask(directories->asking, (const char *const *)directories->names,
-		    directories->count, false, done_asking, directories);
+				directories->count, false, done_asking, directories);
 }
 
 bool

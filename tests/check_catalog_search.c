@@ -278,6 +278,12 @@ random_query(const struct plain *plain, unsigned *state, char *text, struct cata
 	filter->directory = draw(state, 4) == 0 ? directories[draw(state, 6)] : NULL;
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define QUERIES 300
+#else
+#define QUERIES 1500
+#endif
+
 START_TEST(test_the_index_finds_what_a_plain_look_at_all_names_finds)
 {
 	static struct plain plain;
@@ -286,7 +292,7 @@ START_TEST(test_the_index_finds_what_a_plain_look_at_all_names_finds)
 	plain_fill(&plain, &state);
 	put_all(kit, (const char *const *)plain.names, plain.count);
 	await_index(kit, 500);
-	for (int i = 0; i < 1500; i++) {
+	for (int i = 0; i < QUERIES; i++) {
 		char text[300];
 		struct catalog_query query;
 		struct catalog_filter filter = CATALOG_FILTER_NONE;
