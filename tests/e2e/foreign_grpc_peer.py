@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""foreign_grpc_peer.py PORT SEED-PORT FILE NAME - a peer of another making: it offers one file, by the gRPC interface alone.  It
-registers until it is ended; SIGTERM makes it say good-bye.  Wants the generated stubs in PYTHONPATH."""
+"""foreign_grpc_peer.py PORT SEED-PORT FILE NAME [lying] - a peer of another making: it offers one file, by the gRPC interface
+alone.  It registers until it is ended; SIGTERM makes it say good-bye.  One that lies turns a bit in the first leaf of each range.
+Wants the generated stubs in PYTHONPATH."""
 import base64
 import os
 import signal
@@ -15,6 +16,7 @@ import p2p_pb2_grpc as stubs
 from bep52 import layer_of, root_of, sha
 
 port, seed, path, name = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+is_lying = "lying" in sys.argv[5:]
 with open(path, "rb") as file:
     BYTES = file.read()
 
@@ -49,9 +51,13 @@ class Files(stubs.FilesServicer):
 
     def Download(self, request, context):
         end = request.offset + request.length if request.length else len(BYTES)
+        data = bytearray(BYTES[request.offset:end])
+        if is_lying:
+            data[min(1000, len(data) - 1)] ^= 4
+            print("lied at", request.offset, file=sys.stderr, flush=True)
         yield pb.DownloadResponse(file=FILE)
-        for at in range(request.offset, end, 100000):
-            yield pb.DownloadResponse(data=BYTES[at:min(at + 100000, end)])
+        for at in range(0, len(data), 100000):
+            yield pb.DownloadResponse(data=bytes(data[at:at + 100000]))
 
 
 server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
