@@ -25,6 +25,7 @@
 #define PAUSE_US   2000
 #define HOSTS	   3
 #define BIG_BYTES  (24u << 20)
+#define LATE_BYTES (9u << 20)
 
 /* --- daemons in threads --- */
 
@@ -311,14 +312,14 @@ END_TEST
 /* As a crash leaves it between the name and the entry in the catalog. */
 START_TEST(test_a_file_that_stands_there_already_counts_as_fetched)
 {
-	write_bytes(0, "t/same", 1, 300000);
-	write_bytes(0, "t/other", 1, 300000);
+	write_bytes(0, "t/same", 1, LATE_BYTES);
+	write_bytes(0, "t/other", 1, LATE_BYTES);
 	struct host *b = start(1, -1, "settle = 60000\n");
 	start(0, 1, "settle = 0\n");
 	wait_for_names(b, 2);
-	/* Not yet indexed: they have not settled. */
-	write_bytes(1, "t/same", 1, 300000);
-	write_bytes(1, "t/other", 2, 300000);
+	/* Not yet indexed: they are too large to be taken before they have settled. */
+	write_bytes(1, "t/same", 1, LATE_BYTES);
+	write_bytes(1, "t/other", 2, LATE_BYTES);
 	ck_assert_int_eq(wait_for_state(b, fetch(b, "t/same"), FETCH_DONE, 1), P2P_OK);
 	ck_assert_int_eq(wait_for_state(b, fetch(b, "t/other"), FETCH_FAILED, 0), P2P_EXISTS);
 	ck_assert(!is_same_file(0, 1, "t/other"));
@@ -486,22 +487,29 @@ END_TEST
 
 START_TEST(test_auto_measures_both_wires)
 {
-	write_bytes(0, "t/big", 1, BIG_BYTES);
+	static const char *const big[] = { "t/big", "t/big-2", "t/big-3", "t/big-4" };
+	for (unsigned i = 0; i < 4; i++)
+		write_bytes(0, big[i], 1 + i, BIG_BYTES);
 	write_bytes(0, "t/small", 1, 1000);
 	start(0, -1, "settle = 0\n" GRPC_TOO);
 	struct host *b = start(1, 0, "settle = 0\n");
-	wait_for_names(b, 2);
+	wait_for_names(b, 5);
 	/* What is small tries nothing. */
 	uint64_t id = fetch(b, "t/small");
 	ck_assert_int_eq(wait_for_state(b, id, FETCH_DONE, 1), P2P_OK);
 	check_transport(b, id, "rest");
 	uint64_t by_rest = metrics_get(METRIC_REST_BYTES_OUT);
 	uint64_t by_grpc = metrics_get(METRIC_RPC_BYTES_OUT);
-	id = fetch(b, "t/big");
-	ck_assert_int_eq(wait_for_state(b, id, FETCH_DONE, 1), P2P_OK);
-	ck_assert_uint_gt(metrics_get(METRIC_REST_BYTES_OUT), by_rest);
-	ck_assert_uint_gt(metrics_get(METRIC_RPC_BYTES_OUT), by_grpc);
-	ck_assert(is_same_file(0, 1, "t/big"));
+	/* On a busy machine all of a file may have been asked for before the turn of a wire comes. */
+	bool is_measured = false;
+	for (unsigned i = 0; i < 4 && !is_measured; i++) {
+		id = fetch(b, big[i]);
+		ck_assert_int_eq(wait_for_state(b, id, FETCH_DONE, 1), P2P_OK);
+		ck_assert(is_same_file(0, 1, big[i]));
+		is_measured = metrics_get(METRIC_REST_BYTES_OUT) > by_rest &&
+			      metrics_get(METRIC_RPC_BYTES_OUT) > by_grpc;
+	}
+	ck_assert(is_measured);
 }
 END_TEST
 
