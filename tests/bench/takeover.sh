@@ -71,13 +71,13 @@ bench_takeover() {
 	peer_spawn a
 	until_true 30 0.1 ctl a status
 	note_round() {
-		sample seconds "${FIGURE[takeover]}" "${FIGURE[reference]}"
-		sample rate "$(calculate "$TAKEOVER_ENTRIES / ${FIGURE[takeover]}")" "$(calculate "$TAKEOVER_ENTRIES / ${FIGURE[reference]}")"
+		# The bar is a time, not a ratio to a copy of rows that nobody sends, checks or indexes.
+		sample seconds "${FIGURE[takeover]}"
+		say "takeover: ${FIGURE[takeover]} s, the rows alone into sqlite3 ${FIGURE[reference]} s"
 		for figure in cpu cpu_of_other wire resident disk; do sample "$figure" "${FIGURE[$figure]}"; done
 	}
 	rounds takeover reference
-	row seconds "takeover, $TAKEOVER_ENTRIES entries" "from the start to all in the index" "sqlite3, rows alone" s "<=" 30 10
-	row rate "takeover, entries a second" "the same" "sqlite3, rows alone" /s ">=" 33333 100000
+	row seconds "takeover, $TAKEOVER_ENTRIES entries" "from the start to all in the index" - s "<=" 30 10
 	row cpu "takeover, processor of the new peer" "user and system" - s "<=" 30 10
 	row cpu_of_other "takeover, processor of the other" "user and system" - s "<=" 10 3
 	row wire "takeover, an entry on the wire" "loopback, both ways" - B "<=" 300 150
