@@ -4,7 +4,8 @@
  *
  * Batches wait in a list.  What has come together is taken from it, up to GROUP_ROWS, and committed
  * as one transaction with a savepoint around each batch: a batch that is refused is undone alone,
- * and its neighbours never hear of it.  When the database itself fails (full disk), the transaction
+ * and its neighbours never hear of it.  Pages of one peer that follow one another share a savepoint,
+ * and are tried one by one if they are refused together (catalog_pages.c).  When the database itself fails (full disk), the transaction
  * is undone as a whole and each batch tried once more on its own, so that a small one may still find
  * room beside a large one.
  *
