@@ -16,7 +16,7 @@ service_directories(struct service *service, const struct directory_question *qu
 		    struct error *err)
 {
 	if (question->count == 0)
-		return error_set(err, P2P_BAD_REQUEST, "names: wanted a list of names");
+		return error_set(err, P2P_BAD_REQUEST, "names: wanted at least one");
 	if (question->count > DIRECTORIES_MAX)
 		return error_set(err, P2P_TOO_MANY, "at most %d directories are told of at once",
 				 DIRECTORIES_MAX);
