@@ -167,9 +167,13 @@ is_at_rest(struct examiner *examiner, struct examined *item, int fd, const struc
 	   const struct catalog_local *known)
 {
 	int64_t age = age_ms(&st->st_mtim), settle = examiner->settle_ms;
+	bool may_be_young = is_cheap(examiner, &item->file.sig, known);
 
+	/* One wait for both, since the first index waits only once for a file. */
 	if (age_ms(&st->st_ctim) < TICK_MS) {
-		judge_waiting(item, TICK_MS);
+		judge_waiting(item, age >= settle || may_be_young
+					? TICK_MS
+					: (uint32_t)(settle - age) + CLOCKS_MS);
 		return false;
 	}
 	if (age >= settle && age >= EXAMINE_QUIET_MS)
@@ -177,7 +181,7 @@ is_at_rest(struct examiner *examiner, struct examined *item, int fd, const struc
 	enum writer writer = find_writer(fd);
 	bool is_closed = writer == WRITER_NONE || (writer == WRITER_UNKNOWN && item->is_closed);
 
-	if (age < settle && !(is_closed && is_cheap(examiner, &item->file.sig, known))) {
+	if (age < settle && !(is_closed && may_be_young)) {
 		judge_waiting(item, (uint32_t)(settle - age) + CLOCKS_MS);
 		return false;
 	}

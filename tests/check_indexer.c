@@ -332,6 +332,18 @@ START_TEST(test_what_is_there_at_start_is_in_the_catalog_when_ready)
 }
 END_TEST
 
+START_TEST(test_what_was_just_written_is_in_the_catalog_when_ready)
+{
+	settle_ms = 400;
+	write_file("large", 9 << 20, 1);
+	start();
+	/* The clock of the kernel has just ticked for it when the scan comes by. */
+	ck_assert_int_eq(0, chmod(path_of(share, "large"), 0600));
+	wait_until(status().is_ready);
+	ck_assert(has("large", 9 << 20, 1));
+}
+END_TEST
+
 START_TEST(test_a_restart_with_an_unchanged_share_reads_no_bytes)
 {
 	make_directory("d");
@@ -886,6 +898,7 @@ main(void)
 		suite_add_tcase(suite, cases[i]);
 	}
 	tcase_add_test(scans, test_what_is_there_at_start_is_in_the_catalog_when_ready);
+	tcase_add_test(scans, test_what_was_just_written_is_in_the_catalog_when_ready);
 	tcase_add_test(scans, test_a_restart_with_an_unchanged_share_reads_no_bytes);
 	tcase_add_test(scans, test_what_changed_while_we_were_away_is_found);
 	tcase_add_test(scans, test_more_files_than_one_step_of_a_scan_tells);
