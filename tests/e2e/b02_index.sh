@@ -34,7 +34,7 @@ mv "$share/deep" "$share/other"
 ok "and with a directory that is renamed" until_true 5 lists a other/er/still/moved.bin
 ok "whose old names go" until_true 5 unlisted deep/er/still/moved.bin
 
-printf x | dd of="$share/other/er/still/moved.bin" bs=1 seek=5 conv=notrunc status=none
+printf changed! | dd of="$share/other/er/still/moved.bin" bs=1 seek=5 conv=notrunc status=none
 ok "a changed file has another root" until_true 5 not root_is other/er/still/moved.bin "$root"
 ok "and is listed again" until_true 5 lists a other/er/still/moved.bin
 rm -r "$share/other"
