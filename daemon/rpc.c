@@ -11,6 +11,10 @@
  * An address may have gone since the start, with its network.  It takes no other with it: it is
  * not asked and not bound until it is back.
  *
+ * A port can be taken though nobody listens on it: 50051, that gRPC has by custom, lies where the
+ * system takes the ports of outgoing connections from.  That is no reason not to start; the probe
+ * brings up the listener when the port is free.
+ *
  * On the way down all of them are waited for.  One that never comes down is ended with the
  * process, by daemon.c's deadline.
  */
@@ -173,8 +177,10 @@ rpc_new(struct service *service, struct config *config, struct error *err)
 	}
 	rpc->guard = rpc_guard_new(service_pool(service), config);
 	rpc->server = rpc_server_new(rpc, err);
-	if (rpc->server == NULL)
+	if (rpc->server == NULL && err->code != P2P_CONFLICT)
 		goto fail;
+	if (rpc->server == NULL)
+		log_warn("gRPC: %s; it is tried every second", err->text);
 	rpc_guard_sweep(rpc->guard, rpc); /* from here on it knows the ports */
 	rpc->probe = rpc_probe_new(rpc);
 	return rpc;
@@ -241,6 +247,8 @@ rpc_restart(struct rpc *rpc)
 	rpc->server = rpc_server_new(rpc, &err);
 	if (rpc->server == NULL)
 		log_debug("gRPC: %s", err.text);
+	else
+		log_info("gRPC answers again");
 }
 
 /* --- down --- */

@@ -220,7 +220,7 @@ struct rpc_server {
 	struct rpc_server *next;	/* among those that go down; the mind's */
 };
 
-/* Binds, and starts a thread.  NULL; err names the address. */
+/* Binds, and starts a thread.  NULL; err names the address; P2P_CONFLICT: a port is not free now, and will be. */
 struct rpc_server *rpc_server_new(struct rpc *rpc, struct error *err);
 /* Begins the way down: no new calls, those that run are cancelled.  The addresses are free when this returns. */
 void	rpc_server_stop(struct rpc_server *server);

@@ -260,7 +260,7 @@ rpc_probe_new(struct rpc *rpc)
 
 	probe->rpc = rpc;
 	probe->timer = loop_timer_new(rpc->loop, on_timer, probe);
-	loop_timer_start(probe->timer, PROBE_EVERY_MS);
+	loop_timer_start(probe->timer, rpc->server != NULL ? PROBE_EVERY_MS : RETRY_MS);
 	return probe;
 }
 

@@ -86,6 +86,32 @@ make_server(void)
 
 /* --- listening --- */
 
+/* proc(5): true if a line of the table is of a socket that listens on the port; and if there is no table. */
+static bool
+lists_listener(const char *table, uint16_t port)
+{
+	FILE *file = fopen(table, "re");
+	char line[512];
+	bool is_listed = file == NULL;
+
+	while (!is_listed && fgets(line, sizeof(line), file) != NULL) {
+		unsigned local, state;
+		is_listed = sscanf(line, " %*d: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x", &local, &state) == 2 &&
+			    local == port && state == TCP_LISTEN;
+	}
+	if (file != NULL)
+		fclose(file);
+	return is_listed;
+}
+
+/* True if nobody listens on a port that is in use: the system gave it to a connection, or had done so a minute ago.  It passes. */
+static bool
+is_lent(uint16_t port)
+{
+	return port != 0 && !lists_listener("/proc/self/net/tcp", port) &&
+	       (access("/proc/self/net/tcp6", F_OK) != 0 || !lists_listener("/proc/self/net/tcp6", port));
+}
+
 /* Says why the library will not be able to bind it. */
 static int
 try_address(const struct rpc_address *address, struct error *err)
@@ -95,7 +121,12 @@ try_address(const struct rpc_address *address, struct error *err)
 
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) != 0 ||
 	    bind(fd, (const struct sockaddr *)&address->at, address->at_len) != 0)
-		code = error_errno(err, "cannot listen on %s", address->text);
+		code = errno == EADDRINUSE && is_lent(address->port)
+			   ? error_set(err, P2P_CONFLICT,
+				       "cannot listen on %s yet: the system lent the port to an "
+				       "outgoing connection of this host (see p2pd-grpc(7))",
+				       address->text)
+			   : error_errno(err, "cannot listen on %s", address->text);
 	if (fd >= 0)
 		close(fd);
 	return code;

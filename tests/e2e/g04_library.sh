@@ -34,6 +34,33 @@ ok "and has loaded it for that" has_library c
 id=$(fetch_start c file)
 ok "and fetches" until_true 10 fetch_is c "$id" "done"
 
+# --- where its port is lent to a connection ---
+# lend PORT FROM: connects to the port by that of FROM, as the system may choose it, until it is ended.
+lend() {
+	exec python3 -c '
+import signal, socket, sys
+to, own = map(int, sys.argv[1:])
+caller = socket.socket()
+caller.bind(("127.0.0.1", own))
+caller.connect(("127.0.0.1", to))
+caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # nothing is left of it
+signal.pause()' "$1" "$2"
+}
+grpc_new f
+peer_new f
+lend "${PORT[a]}" "${GRPC_PORT[f]}" &
+lender=$!
+HELPERS+=("$lender")
+until_true 5 grep -q ":$(printf %04X "${GRPC_PORT[f]}") .* 01 " /proc/net/tcp
+peer_start f
+ok "a peer comes up though a connection has its port" ready f
+ok "and says so" log_has f "warning: gRPC: cannot listen on 127.0.0.1:${GRPC_PORT[f]} yet: .*tried every second"
+kill "$lender"
+ok "it listens when the port is free" until_true 5 log_has f "gRPC answers again"
+peer_new g "network.seed=grpc://127.0.0.1:${GRPC_PORT[f]}"
+peer_start g
+ok "and answers there" until_true 10 sees g f
+
 # --- where it is not, or is not what it says ---
 echo "not a library" >"$TMP/text"
 grpc_new d
