@@ -174,16 +174,17 @@ class Others:
     def __exit__(self, kind, *_):
         try:
             if kind is None:
-                until(10, lambda: fetched() > self.bytes)
+                until(10, lambda: fetched() > self.bytes and len(self.took) + len(self.failed) > 1)
                 ctl(SOCKET, "status")
         finally:
             self.is_over.set()
             self.thread.join()
         self.took.sort()
         grown = memory(PID) - self.memory
-        print(f"# REST: {len(self.took)} answers, the middle {self.took[len(self.took) // 2] * 1000:.1f} ms, the slowest "
-              f"{self.took[-1] * 1000:.1f} ms; memory {grown / (1 << 20):+.1f} MiB; processor "
-              f"{(processor() - self.processor) / (time.monotonic() - self.begun) * 100:.0f} %")
+        if self.took:
+            print(f"# REST: {len(self.took)} answers, the middle {self.took[len(self.took) // 2] * 1000:.1f} ms, the slowest "
+                  f"{self.took[-1] * 1000:.1f} ms; memory {grown / (1 << 20):+.1f} MiB; processor "
+                  f"{(processor() - self.processor) / (time.monotonic() - self.begun) * 100:.0f} %")
         if kind is None:
             same(self.failed, [])
             same(self.took[len(self.took) * 95 // 100] < 2 * FACTOR, True)
