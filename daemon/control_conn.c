@@ -4,7 +4,7 @@
  * replies to bytes.
  *
  * Whatever happens to a connection (bytes, room to send, a timer, a completion) does its part and
- * then calls settle(), the one place that runs lines, sends, decides what to wait for next, and
+ * then calls conn_settle(), the one place that runs lines, sends, decides what to wait for next, and
  * frees a connection that is dead. Nothing else frees one, but the end of the face.  Events are put
  * into the queue from anywhere on the mind, even from within a command of this very connection;
  * they only ask for the next chance to send (conn_wake()).
@@ -19,7 +19,6 @@
  * A peer that has sent its end (shutdown) still gets the replies to what it asked; a subscription
  * ends with it, and so does what belongs to the connection: fetches into the peer's descriptors.
  */
-#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -34,8 +33,6 @@
 
 #define RIGHTS_MAX 16 /* descriptors taken off one message; the kernel closes further ones */
 
-static void settle(struct conn *conn);
-
 static void
 put_error(struct conn *conn, int code, const char *text)
 {
@@ -48,16 +45,16 @@ put_error(struct conn *conn, int code, const char *text)
 }
 
 /* Says why, and ends once that is sent. */
-static void
-end_with_error(struct conn *conn, int code, const char *text)
+void
+conn_end_with_error(struct conn *conn, int code, const char *text)
 {
 	put_error(conn, code, text);
 	conn->is_closing = true;
 	conn->in_len = 0;
 }
 
-static void
-greet(struct conn *conn)
+void
+conn_greet(struct conn *conn)
 {
 	struct service_node *node = mem_zero(1, sizeof(*node));
 
@@ -68,282 +65,10 @@ greet(struct conn *conn)
 		reply_end(&conn->out);
 		conn->reply_len = conn->out.len;
 	} else {
-		end_with_error(conn, P2P_SHUTTING_DOWN, code_title(P2P_SHUTTING_DOWN));
+		conn_end_with_error(conn, P2P_SHUTTING_DOWN, code_title(P2P_SHUTTING_DOWN));
 	}
 	conn->is_greeted = true;
 	free(node);
-}
-
-/* --- commands --- */
-
-static void
-command_free(struct command *command)
-{
-	for (size_t i = 0; i < CONTROL_FDS_MAX; i++)
-		if (command->fds[i] >= 0)
-			close(command->fds[i]);
-	buf_fini(&command->reply);
-	free(command);
-}
-
-static struct command *
-command_new(struct conn *conn)
-{
-	struct command *command = mem_zero(1, sizeof(*command));
-
-	command->control = conn->control;
-	command->conn = conn;
-	command->service = conn->control->service;
-	for (size_t i = 0; i < CONTROL_FDS_MAX; i++)
-		command->fds[i] = -1;
-	buf_init(&command->reply, CONTROL_REPLY_MAX);
-	return command;
-}
-
-static void
-check_reply(struct command *command)
-{
-	if (command->reply.full || command->code == 0) {
-		buf_reset(&command->reply);
-		reply_errorf(command, P2P_INTERNAL, "The answer is too large");
-	}
-}
-
-/* Any thread but the mind, or the mind. */
-static void
-command_run(void *arg)
-{
-	struct command *command = arg;
-
-	command->row->run(command);
-	check_reply(command);
-}
-
-static void
-check_rights(void *arg)
-{
-	struct command *command = arg;
-
-	command->is_allowed = access_is_member(command->uid, command->gid);
-}
-
-static void
-count_reply(int code)
-{
-	if (code >= 500)
-		metrics_add(METRIC_CONTROL_FAILED, 1);
-	else if (code >= 400)
-		metrics_add(METRIC_CONTROL_REFUSED, 1);
-}
-
-/* A fetch into the peer's descriptors lives no longer than its connection. */
-static void
-own_fetch(struct conn *conn, uint64_t fetch)
-{
-	if (conn->fetch_count == conn->fetch_cap) {
-		size_t kept = 0;
-
-		/* Only so many can be under way at once; those that ended need no ending. */
-		for (size_t i = 0; i < conn->fetch_count; i++) {
-			struct fetch_info info;
-
-			if (service_fetch_get(conn->control->service, conn->fetches[i], &info,
-					      NULL) != P2P_OK)
-				continue;
-			if (info.state < FETCH_DONE)
-				conn->fetches[kept++] = conn->fetches[i];
-			fetch_info_fini(&info);
-		}
-		conn->fetch_count = kept;
-		if (2 * kept >= conn->fetch_cap) {
-			conn->fetch_cap = conn->fetch_cap == 0 ? 16 : 2 * conn->fetch_cap;
-			conn->fetches =
-			    mem_grow(conn->fetches, conn->fetch_cap, sizeof(*conn->fetches));
-		}
-	}
-	conn->fetches[conn->fetch_count++] = fetch;
-}
-
-static void
-cancel_fetch(struct service *service, uint64_t fetch)
-{
-	struct fetch_info info;
-
-	if (service_fetch_get(service, fetch, &info, NULL) != P2P_OK)
-		return;
-	if (info.state < FETCH_DONE)
-		service_cancel(service, SERVICE_OWNER, fetch, NULL);
-	fetch_info_fini(&info);
-}
-
-/* The reply is whole: into the queue with it. */
-static void
-command_finish(struct conn *conn, struct command *command)
-{
-	count_reply(command->code);
-	buf_add(&conn->out, command->reply.data, command->reply.len);
-	conn->reply_len = conn->out.len;
-	if (command->fetch != 0)
-		own_fetch(conn, command->fetch);
-	command_free(command);
-	watcher_go(conn);
-}
-
-static void
-rights_finish(struct conn *conn, struct command *command)
-{
-	bool is_allowed = command->is_allowed;
-
-	command_free(command);
-	if (!is_allowed) {
-		log_info("control: refused user %u, who is not in the group of [control] group",
-			 conn->uid);
-		end_with_error(conn, P2P_FORBIDDEN,
-			       "Only root, the daemon's own user and members of [control] group "
-			       "may control it");
-		return;
-	}
-	conn->allowed_until_ms = clock_ms() + CONTROL_ACCESS_MS;
-	if (!conn->is_greeted)
-		greet(conn);
-}
-
-static void
-on_done(void *arg)
-{
-	struct command *command = arg;
-	struct conn *conn = command->conn;
-
-	if (command->control != NULL) {
-		*command->link = command->next;
-		if (command->next != NULL)
-			command->next->link = command->link;
-	}
-	if (conn == NULL) {
-		if (command->control != NULL && command->fetch != 0)
-			cancel_fetch(command->service, command->fetch);
-		command_free(command);
-		return;
-	}
-	conn->command = NULL;
-	if (command->row == NULL)
-		rights_finish(conn, command);
-	else
-		command_finish(conn, command);
-	settle(conn);
-}
-
-void
-command_end(struct command *command)
-{
-	check_reply(command);
-	on_done(command);
-}
-
-/* It is under way, and ends by on_done(). */
-static void
-command_launch(struct conn *conn, struct command *command)
-{
-	struct control *control = conn->control;
-
-	conn->command = command;
-	command->next = control->running;
-	command->link = &control->running;
-	if (command->next != NULL)
-		command->next->link = &command->next;
-	control->running = command;
-	if (command->row != NULL && command->row->place == COMMAND_LATER)
-		command->row->run(command);
-	else
-		pool_submit(control->pool, POOL_SOON,
-			    command->row != NULL ? command_run : check_rights, on_done, command);
-}
-
-static void
-submit_rights(struct conn *conn)
-{
-	struct command *command = command_new(conn);
-
-	command->uid = conn->uid;
-	command->gid = conn->control->group;
-	command_launch(conn, command);
-}
-
-static bool
-is_known_key(const struct command_row *row, const char *key)
-{
-	size_t len = strlen(key);
-
-	/* A key stands in the syntax behind a bracket or a blank, with its `=`. */
-	for (const char *at = row->syntax; (at = strstr(at, key)) != NULL; at += len)
-		if (at > row->syntax && (at[-1] == '[' || at[-1] == ' ') && at[len] == '=')
-			return true;
-	return false;
-}
-
-/* Finds the row of the line, or writes the error. */
-static bool
-find_row(struct command *command)
-{
-	struct line *line = &command->line;
-
-	if (line->word_count == 0) {
-		reply_errorf(command, P2P_BAD_REQUEST, "A line begins with a command; try help");
-		return false;
-	}
-	const struct command_row *row = command_find(line->words[0]);
-	if (row == NULL) {
-		reply_errorf(command, P2P_BAD_REQUEST, "There is no command \"%.40s\"; try help",
-			     line->words[0]);
-		return false;
-	}
-	if (line->word_count - 1 < row->min_words || line->word_count - 1 > row->max_words) {
-		reply_errorf(command, P2P_BAD_REQUEST, "Too %s words; the syntax is: %s",
-			     line->word_count - 1 < row->min_words ? "few" : "many", row->syntax);
-		return false;
-	}
-	for (size_t i = 0; i < line->pair_count; i++)
-		if (!is_known_key(row, line->keys[i])) {
-			reply_errorf(command, P2P_BAD_REQUEST,
-				     "%s takes no %.40s=; the syntax is: %s", row->name,
-				     line->keys[i], row->syntax);
-			return false;
-		}
-	command->row = row;
-	return true;
-}
-
-/* Descriptors wait for a command that wants some: put, and fetch to=fd. */
-static void
-hand_over_fds(struct conn *conn, struct command *command)
-{
-	if (strcmp(command->row->name, "put") != 0 && line_value(&command->line, "to") == NULL)
-		return;
-	for (size_t i = 0; i < conn->fd_count; i++)
-		command->fds[i] = conn->fds[i];
-	command->has_extra_fds = conn->has_extra_fds;
-	conn->fd_count = 0;
-	conn->has_extra_fds = false;
-}
-
-static void
-run_line(struct conn *conn, const char *text, size_t len)
-{
-	struct command *command = command_new(conn);
-	const char *why;
-
-	metrics_add(METRIC_CONTROL_REQUESTS, 1);
-	if (line_parse(text, len, &command->line, &why) != 0) {
-		reply_errorf(command, P2P_BAD_REQUEST, "%s", why);
-	} else if (find_row(command)) {
-		hand_over_fds(conn, command);
-		if (command->row->place != COMMAND_MIND) {
-			command_launch(conn, command);
-			return;
-		}
-		command_run(command);
-	}
-	command_finish(conn, command);
 }
 
 /* --- bytes in --- */
@@ -359,7 +84,7 @@ take_line(struct conn *conn)
 	char *end = memchr(conn->in, '\n', conn->in_len);
 	size_t len = end != NULL ? (size_t)(end - conn->in) : conn->in_len;
 	if (len >= LINE_MAX_BYTES) {
-		end_with_error(conn, P2P_TOO_LARGE, "The line is too long");
+		conn_end_with_error(conn, P2P_TOO_LARGE, "The line is too long");
 		return true;
 	}
 	if (end == NULL) {
@@ -369,10 +94,10 @@ take_line(struct conn *conn)
 		return false;
 	}
 	if (clock_ms() >= conn->allowed_until_ms) {
-		submit_rights(conn);
+		command_ask_rights(conn);
 		return true;
 	}
-	run_line(conn, conn->in, len);
+	command_run_line(conn, conn->in, len);
 	if (conn->in_len > 0) { /* else the command closed the connection and emptied it */
 		conn->in_len -= len + 1;
 		memmove(conn->in, conn->in + len + 1, conn->in_len);
@@ -485,8 +210,8 @@ keep_timer(struct loop_timer *timer, bool is_needed, uint64_t after_ms)
 		loop_timer_start(timer, after_ms);
 }
 
-static void
-settle(struct conn *conn)
+void
+conn_settle(struct conn *conn)
 {
 	while (take_line(conn) || flush(conn))
 		;
@@ -522,7 +247,7 @@ on_ready(void *arg, unsigned events)
 
 	if (events & LOOP_READ)
 		receive(conn);
-	settle(conn);
+	conn_settle(conn);
 }
 
 static void
@@ -530,8 +255,8 @@ on_line_timer(void *arg)
 {
 	struct conn *conn = arg;
 
-	end_with_error(conn, P2P_BAD_REQUEST, "The line was not finished in time");
-	settle(conn);
+	conn_end_with_error(conn, P2P_BAD_REQUEST, "The line was not finished in time");
+	conn_settle(conn);
 }
 
 static void
@@ -541,7 +266,7 @@ on_stall_timer(void *arg)
 
 	log_info("control: closed a connection of user %u that did not read its reply", conn->uid);
 	conn->is_dead = true;
-	settle(conn);
+	conn_settle(conn);
 }
 
 /* --- begin and end --- */
@@ -573,16 +298,16 @@ conn_new(struct control *control, int fd)
 
 	if (peer.uid == 0 || peer.uid == geteuid()) {
 		conn->allowed_until_ms = UINT64_MAX;
-		greet(conn);
+		conn_greet(conn);
 	} else if (control->has_group && peer.uid != (uid_t)-1) {
-		submit_rights(conn);
+		command_ask_rights(conn);
 	} else {
 		log_info("control: refused user %u", peer.uid);
-		end_with_error(conn, P2P_FORBIDDEN,
-			       "Only root and the daemon's own user may control it ([control] "
-			       "group is not set)");
+		conn_end_with_error(conn, P2P_FORBIDDEN,
+				    "Only root and the daemon's own user may control it ([control] "
+				    "group is not set)");
 	}
-	settle(conn);
+	conn_settle(conn);
 }
 
 void
@@ -598,7 +323,7 @@ conn_free(struct conn *conn)
 	/* At the end of the face the fetches look after themselves: what they have stays on the
 	 * disk. */
 	for (size_t i = 0; control->watch != NULL && i < conn->fetch_count; i++)
-		cancel_fetch(control->service, conn->fetches[i]);
+		command_cancel_fetch(control->service, conn->fetches[i]);
 	free(conn->fetches);
 	loop_timer_free(conn->line_timer);
 	loop_timer_free(conn->stall_timer);

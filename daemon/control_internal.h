@@ -135,10 +135,25 @@ struct control {
 void		 conn_new(struct control *control, int fd);
 /* Ends it now: what it had begun on the pool becomes an orphan. */
 void		 conn_free(struct conn *conn);
-/* A command that is answered later has its reply; nothing is known of its connection.  Frees it. */
-void		 command_end(struct command *command);
 /* After something was put into conn->out from outside of the connection's own turn. */
 void		 conn_wake(struct conn *conn);
+/* The first line that it sends: who we are. */
+void		 conn_greet(struct conn *conn);
+/* Says why, and ends once that is sent. */
+void		 conn_end_with_error(struct conn *conn, int code, const char *text);
+/* After anything happened to it; may free it. */
+void		 conn_settle(struct conn *conn);
+
+/* --- control_run.c: one command of it --- */
+
+/* Runs the line of `len` bytes, or begins to; no other command is under way. */
+void		 command_run_line(struct conn *conn, const char *text, size_t len);
+/* Asks the pool whether the peer may control us; greets, goes on, or ends with an error. */
+void		 command_ask_rights(struct conn *conn);
+/* A command that is answered later has its reply; nothing is known of its connection.  Frees it. */
+void		 command_end(struct command *command);
+/* A fetch into descriptors of a connection that ended; one that has ended itself stays as it is. */
+void		 command_cancel_fetch(struct service *service, uint64_t fetch);
 
 /* --- control_reply.c: lines of a reply.  Any thread --- */
 
