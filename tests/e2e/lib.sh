@@ -18,6 +18,7 @@ FACTOR=${TIMEOUT_FACTOR:-1}
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/p2pd-e2e.XXXXXX")
 chmod 711 "$TMP"
+PORTS=${BUILDDIR:-${TMPDIR:-/tmp}}/p2pd-e2e.ports	# the last one that was drawn
 declare -A PID=() PORT=() GRPC_PORT=()	# of peers, by name
 HELPERS=()			# process ids of what else runs
 MOUNTS=()			# what was mounted
@@ -94,11 +95,17 @@ checks_of() {
 
 # --- peers ---
 
-# Outside of the range that outgoing connections take their ports from.
+# Outside of the range that outgoing connections take their ports from; one after the other, so that scenarios that run side by
+# side never draw the same before they listen.
 free_port() {
 	local port
-	while port=$((15000 + RANDOM % 16000)); (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
-	echo "$port"
+	(
+		flock 9
+		read -r port <&9 || port=$((RANDOM % 16000))
+		while port=$(((port + 1) % 16000)); (: <>"/dev/tcp/127.0.0.1/$((15000 + port))") 2>/dev/null; do :; done
+		echo "$port" >"$PORTS"
+		echo "$((15000 + port))"
+	) 9<>"$PORTS"
 }
 
 # grpc_new NAME: the peer gets a gRPC face too.  Call before peer_new.
