@@ -40,19 +40,26 @@ broker_routing_key(enum event_kind kind, char ret[32])
 
 /* --- messages --- */
 
-/* What happened to a file, as the event stream would say it. */
+/* What happened to a file, or that something is missing, as the event stream would say it. */
 static char *
-body_of_file(const struct broker *broker, const struct outbox_entry *entry)
+body_of_entry(const struct broker *broker, const struct outbox_entry *entry)
 {
 	struct event *event = event_new(entry->kind);
 	event->wall_ms = entry->wall_ms;
 	memcpy(event->peer, entry->peer, sizeof(event->peer));
 	if (strcmp(entry->peer, broker->parts.self) == 0)
 		event->peer_name = mem_string(broker->config->node_name);
-	event->name = mem_string(entry->name);
+	else if (entry->peer_name != NULL)
+		event->peer_name = mem_string(entry->peer_name);
+	if (entry->name != NULL)
+		event->name = mem_string(entry->name);
 	event->content = entry->content;
 	event->mtime_ns = entry->mtime_ns;
 	event->has_content = entry->kind == EVENT_FILE_ADDED || entry->kind == EVENT_FILE_CHANGED;
+	event->lost = entry->lost;
+	if (entry->kind == EVENT_EVENTS_LOST)
+		event->text = mem_format("%llu events were not kept for the broker",
+					 (unsigned long long)entry->lost);
 	char *body = wire_event(event, 0);
 	event_unref(event);
 	return body;
@@ -86,12 +93,11 @@ publish(struct publisher *publisher, const struct outbox_entry *entry, struct er
 	catalog_head(broker->parts.catalog, &head);
 	snprintf(id, sizeof(id), "%s-%" PRIu64 "-%" PRIu64, broker->parts.self, head.epoch,
 		 entry->no);
-	char *bare = entry->body != NULL ? mem_string(entry->body) : body_of_file(broker, entry);
+	char *bare = entry->body != NULL ? mem_string(entry->body) : body_of_entry(broker, entry);
 	char *body = wire_message(bare, &(struct wire_message){ .id = id,
 								.publisher = broker->parts.self,
 								.epoch = entry->epoch,
-								.seq = entry->seq,
-								.lost = entry->lost });
+								.seq = entry->seq });
 	size_t bytes = strlen(body);
 	int code = 0;
 	if (publisher->count == 0 || publisher->bytes + bytes <= LINK_UNCONFIRMED_MAX)

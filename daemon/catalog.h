@@ -233,6 +233,7 @@ struct catalog_told {
 	int64_t mtime_ns;
 };
 struct catalog_commit {
+	int64_t wall_ms;		/* when it was written: of all that is told */
 	size_t count;
 	const struct catalog_told *told;
 	bool is_cut;			/* more changed than is told (of `cut_peer`, if one) */

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "catalog_apply.h"
+#include "clock.h"
 #include "mem.h"
 #include "merkle.h"
 
@@ -364,7 +365,8 @@ apply_begin(struct apply *apply, struct db *db, struct catalog_batch *batch, str
 {
 	*apply = (struct apply){ .db = db, .batch = batch, .self = self };
 	/* It may be the second try. */
-	batch->commit = (struct catalog_commit){ 0 };
+	batch->commit = (struct catalog_commit){ .wall_ms = clock_wall_ms() };
+	apply->box.wall_ms = batch->commit.wall_ms;
 	free(batch->told);
 	batch->told = NULL;
 }

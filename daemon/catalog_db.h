@@ -265,6 +265,7 @@ struct box {
 	uint64_t last; /* the number given last */
 	uint64_t entries, bytes, lost;
 	uint64_t epoch, seq; /* of our own changes, that it covers; 0: it was never filled */
+	int64_t wall_ms;     /* when what is being written happened */
 };
 /* SQLite's answer.  Before statements are prepared. */
 int box_make_tables(struct db *db);

@@ -140,7 +140,7 @@ box_add_change(struct db *db, struct box *box, int told, const char *peer, uint6
 {
 	struct outbox_entry entry = {
 		.kind = kind_of(told),
-		.wall_ms = clock_wall_ms(),
+		.wall_ms = box->wall_ms,
 		.epoch = epoch,
 		.seq = change->seq,
 		.name = change->name,
@@ -154,7 +154,7 @@ box_add_change(struct db *db, struct box *box, int told, const char *peer, uint6
 int
 box_add_anew(struct db *db, struct box *box, const char *peer)
 {
-	struct outbox_entry entry = { .kind = EVENT_FILES_CHANGED, .wall_ms = clock_wall_ms() };
+	struct outbox_entry entry = { .kind = EVENT_FILES_CHANGED, .wall_ms = box->wall_ms };
 	memcpy(entry.peer, peer, sizeof(entry.peer));
 	return add(db, box, &entry);
 }
@@ -367,6 +367,7 @@ read_entry(struct db *db, struct outbox_entry *ret)
 		.body = take_text(db, 9),
 		.lost = db_col_int(db, SQL_BOX_READ, 10),
 		.mtime_ns = (int64_t)db_col_int(db, SQL_BOX_READ, 11),
+		.peer_name = take_text(db, 12),
 	};
 	const char *peer = db_col_text(db, SQL_BOX_READ, 3);
 	if (digest_is_base32(peer))
@@ -399,6 +400,7 @@ catalog_outbox_read(struct catalog *catalog, uint64_t after, struct outbox_entry
 void
 outbox_entry_fini(struct outbox_entry *entry)
 {
+	free(entry->peer_name);
 	free(entry->name);
 	free(entry->body);
 }

@@ -27,6 +27,7 @@ struct outbox_entry {
 	int64_t wall_ms;
 	/* Of a file: */
 	char peer[PEER_ID_SIZE];	/* whose; "" if it concerns no file */
+	char *peer_name;		/* that peer's name for people, or NULL; not known of ourselves; for reading only */
 	uint64_t epoch, seq;		/* the change, in that peer's numbering */
 	char *name;			/* NULL for EVENT_FILES_CHANGED */
 	struct content_id content;	/* zero for a removal */

@@ -93,7 +93,7 @@ put_event(struct watcher *watcher, const struct event *event)
 		reply_number(out, "follow", event->follow);
 	put_fetch(out, event);
 	reply_text(out, "slug", event->code != P2P_OK ? code_slug(event->code) : NULL);
-	reply_text(out, "text", event->text);
+	reply_text(out, "text", event_text(event));
 	reply_end(out);
 	conn_wake(watcher->conn);
 }

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #include "clock.h"
+#include "codes.h"
 #include "mem.h"
 
 struct row {
@@ -81,6 +82,14 @@ bool
 event_has_id(const struct event *event)
 {
 	return event->id != 0 || event->kind == EVENT_EVENTS_LOST;
+}
+
+const char *
+event_text(const struct event *event)
+{
+	if (event->text != NULL && event->text[0] != '\0')
+		return event->text;
+	return event->code != P2P_OK ? code_title(event->code) : NULL;
 }
 
 /* --- events --- */

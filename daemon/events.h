@@ -51,6 +51,8 @@ bool		 event_is_kept(enum event_kind kind);
 const char	*event_help(enum event_kind kind);
 /* Does its id say where to go on after it?  Passing news has none. */
 bool		 event_has_id(const struct event *event);
+/* Why it failed or waits, or what is to be known besides, in words: what every face tells.  NULL: nothing.  Borrowed from the event. */
+const char	*event_text(const struct event *event);
 
 /* A cleared event of this kind with one reference, to be filled and published. */
 struct event	*event_new(enum event_kind kind);

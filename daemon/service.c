@@ -64,6 +64,7 @@ on_commit(void *arg, const struct catalog_commit *commit)
 	for (size_t i = 0; i < commit->count; i++) {
 		const struct catalog_told *told = &commit->told[i];
 		struct event *event = event_new(kind_of(told));
+		event->wall_ms = commit->wall_ms;
 		name_peer(service, event, told->peer);
 		event->name = mem_string(told->name);
 		event->content = told->content;
@@ -73,6 +74,7 @@ on_commit(void *arg, const struct catalog_commit *commit)
 	}
 	if (commit->is_cut) {
 		struct event *event = event_new(EVENT_FILES_CHANGED);
+		event->wall_ms = commit->wall_ms;
 		if (commit->cut_peer != NULL)
 			name_peer(service, event, commit->cut_peer);
 		events_publish(service->parts.events, event);

@@ -42,7 +42,6 @@ char	*wire_event(const struct event *event, uint64_t run);
 struct wire_message {
 	const char *id, *publisher;	/* instead of the event's; the peer that sends it */
 	uint64_t epoch, seq;		/* of a change to a file, or 0 */
-	uint64_t lost;			/* events, or 0 */
 };
 char	*wire_message(const char *body, const struct wire_message *head);
 

@@ -152,8 +152,7 @@ wire_event(const struct event *event, uint64_t run)
 		wire_json_put_number(tree, "lost", event->lost);
 	if (event->code != P2P_OK)
 		wire_json_put_text(tree, "slug", code_slug(event->code));
-	if (event->text != NULL || event->code != P2P_OK)
-		wire_json_put_text(tree, "text",
-				   event->text != NULL ? event->text : code_title(event->code));
+	if (event_text(event) != NULL)
+		wire_json_put_text(tree, "text", event_text(event));
 	return wire_json_whole(tree);
 }

@@ -33,6 +33,5 @@ wire_message(const char *body, const struct wire_message *head)
 	json_decref(event);
 	put_unless_zero(tree, "epoch", head->epoch);
 	put_unless_zero(tree, "seq", head->seq);
-	put_unless_zero(tree, "lost", head->lost);
 	return wire_json_whole(tree);
 }

@@ -386,8 +386,6 @@ wire_pb_of_event(const struct event *event, uint64_t run)
 	message->sources = event->sources;
 	if (event->code != P2P_OK)
 		message->slug = new_text(code_slug(event->code));
-	if (event->text != NULL || event->code != P2P_OK)
-		message->text =
-		    new_text(event->text != NULL ? event->text : code_title(event->code));
+	message->text = new_text(event_text(event));
 	return message;
 }

@@ -25,6 +25,7 @@ on_commit(void *arg, const struct catalog_commit *commit)
 {
 	struct kit *kit = arg;
 	kit->commits++;
+	kit->wall_ms = commit->wall_ms;
 	kit->cuts += commit->is_cut;
 	kit->ours += commit->is_ours;
 	snprintf(kit->cut_peer, sizeof(kit->cut_peer), "%s",

@@ -27,6 +27,7 @@ struct kit {
 	/* What was told since kit_clear(). */
 	struct kit_told told[KIT_TOLD_MAX];
 	size_t told_count;
+	int64_t wall_ms; /* of the last */
 	unsigned commits, cuts, ours;
 	char cut_peer[PEER_ID_SIZE];
 };

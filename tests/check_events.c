@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codes.h"
 #include "mem.h"
 
 #define HEARD_MAX (EVENTS_KEPT + 100)
@@ -289,6 +290,21 @@ START_TEST(test_a_filter_lets_its_kinds_and_names_pass_and_losses_always)
 }
 END_TEST
 
+START_TEST(test_a_reason_is_told_in_words_also_without_a_sentence_of_its_own)
+{
+	struct event *event = event_new(EVENT_FETCH_WAITING);
+	ck_assert_ptr_null(event_text(event));
+	event->code = P2P_NO_SPACE;
+	ck_assert_str_eq(event_text(event), code_title(P2P_NO_SPACE));
+	event->text = mem_string("");
+	ck_assert_str_eq(event_text(event), code_title(P2P_NO_SPACE));
+	free(event->text);
+	event->text = mem_string("a sentence");
+	ck_assert_str_eq(event_text(event), "a sentence");
+	event_unref(event);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -305,6 +321,7 @@ suite(void)
 	tcase_add_test(tcase, test_a_listener_added_while_another_is_told_hears_each_event_once);
 	tcase_add_test(tcase, test_a_reference_outlives_the_ring);
 	tcase_add_test(tcase, test_a_filter_lets_its_kinds_and_names_pass_and_losses_always);
+	tcase_add_test(tcase, test_a_reason_is_told_in_words_also_without_a_sentence_of_its_own);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

@@ -110,6 +110,9 @@ START_TEST(test_a_file_comes_with_its_peer_epoch_and_content)
 	ck_assert(content_equal(&entry.content, &content));
 	ck_assert_int_eq(entry.mtime_ns, kit_file("x", 5).mtime_ns);
 	ck_assert_int_gt(entry.wall_ms, 1500000000000);
+	/* The time that other listeners are told of it. */
+	ck_assert_int_eq(entry.wall_ms, kit->wall_ms);
+	ck_assert_ptr_null(entry.peer_name);
 	outbox_entry_fini(&entry);
 	kit_free(kit);
 }
@@ -202,6 +205,28 @@ START_TEST(test_others_files_are_in_it_only_if_wanted)
 	kit_page_add(page, 1, "theirs", "y", 5);
 	ck_assert_int_eq(kit_give(kit, page), P2P_OK);
 	expect(kit, "1 file-added theirs too 2 0 -;2 files-changed - 0 0 -;");
+	kit_free(kit);
+}
+END_TEST
+
+START_TEST(test_others_files_come_with_the_name_of_the_peer)
+{
+	const struct outbox_terms all = { 1000, 1 << 20, true };
+	const struct catalog_peer peer = { .id = kit_peer("p"),
+					   .name = "their name",
+					   .addresses = "" };
+	struct kit *kit = kit_with_box(&all);
+	struct catalog_batch *batch = catalog_batch_new();
+	struct outbox_entry entry;
+	size_t count;
+	catalog_batch_peer(batch, &peer);
+	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
+	kit_give_one(kit, peer.id, 1, "theirs", "x", 5);
+	ck_assert_int_eq(catalog_outbox_read(kit->catalog, 0, &entry, 1, &count), P2P_OK);
+	ck_assert_uint_eq(count, 1);
+	ck_assert_str_eq(entry.peer_name, "their name");
+	ck_assert_int_eq(entry.wall_ms, kit->wall_ms);
+	outbox_entry_fini(&entry);
 	kit_free(kit);
 }
 END_TEST
@@ -396,6 +421,7 @@ main(void)
 	tcase_add_test(tcase, test_dropping_is_up_to_a_number);
 	tcase_add_test(tcase, test_other_events_stand_between_the_files_as_they_came);
 	tcase_add_test(tcase, test_others_files_are_in_it_only_if_wanted);
+	tcase_add_test(tcase, test_others_files_come_with_the_name_of_the_peer);
 	tcase_add_test(tcase, test_a_refused_batch_leaves_nothing_in_it);
 	tcase_add_test(tcase, test_a_full_one_drops_the_oldest_and_counts_them);
 	tcase_add_test(tcase, test_bytes_are_bounded_too);

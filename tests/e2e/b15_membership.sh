@@ -34,6 +34,8 @@ died=$(now_us)
 peer_kill d
 ok "a dead peer is suspected" until_true 10 sees stays d suspect
 ok "and then away" until_true 20 sees stays d away
+ctl stays --json watch --kind peer-forgotten >"$TMP/stays/watch.forgotten" &
+HELPERS+=("$!")
 ok "what it had stays listed" lists stays of-d
 is "as of a peer that is away" "$(ctl stays search --exact of-d --state away | cut -f1)" of-d
 
@@ -92,6 +94,10 @@ if (($(now_us) - died < 55000000)); then
 fi
 ok "it is forgotten then" until_true 60 not knows stays d
 ok "not before" test $(($(now_us) - died)) -gt 58000000
+ok "and that is an event" until_true 5 grep -q '"event":"peer-forgotten".*"peer_name":"d"' "$TMP/stays/watch.forgotten"
+fields() { grep -oE "\"(id|time|peer|peer_name)\":\"[^\"]*\"" <<<"$1" | sort; }
+stream=$(curl -sN --noproxy '*' -m 1 "$(url stays)/v1/events?kind=peer-forgotten" -H 'Last-Event-ID: 0-0' | grep '^data: .*peer-forgotten')
+is "the same in the event stream" "$(fields "$stream")" "$(fields "$(cat "$TMP/stays/watch.forgotten")")"
 ok "what it had goes with it" until_true 10 not lists stays of-d
 ok "all others are there" all_see b c e f g stays
 peer_start d
