@@ -145,10 +145,9 @@ bool		 catalog_view_is_making(struct catalog_view *view, const char *directory);
 int		 catalog_view_making(struct catalog_view *view, uint64_t fetch, const char *before, size_t limit,
 		     void (*fn)(void *arg, const char *directory), void *arg);
 
-/* A page of the changes of `peer` (ours or another's) after (epoch, since); limit 1 to CHANGE_PAGE_MAX.
- * Gives the page.  P2P_NOT_FOUND for a peer that we know nothing of. */
-int		 catalog_changes(struct catalog *catalog, const char *peer, uint64_t epoch, uint64_t since,
-		     uint32_t limit, struct change_page **ret);
+/* A page of the changes of a peer, ours or another's.  Gives the page.  P2P_NOT_FOUND for a peer that we know nothing of. */
+int		 catalog_changes(struct catalog *catalog, const struct change_question *question,
+		     struct change_page **ret);
 
 /* What is remembered of a peer, over restarts too. */
 struct catalog_peer {

@@ -255,38 +255,37 @@ add_changes(struct db *db, const struct peer_row *row, uint32_t limit, struct ch
 
 /* Inside of a transaction. */
 static int
-fill_page(struct db *db, const char *peer, uint64_t epoch, uint64_t since, uint32_t limit,
-	  struct change_page *page)
+fill_page(struct db *db, const struct change_question *question, struct change_page *page)
 {
 	struct peer_row row;
-	int found = peer_row_load(db, peer, &row);
+	int found = peer_row_load(db, question->peer, &row);
 	/* A peer that is remembered but never told us anything has epoch 0. */
 	if (found <= 0 || row.epoch == 0)
 		return found < 0 ? found : P2P_NOT_FOUND;
-	snprintf(page->peer, sizeof(page->peer), "%s", peer);
-	page->is_reset = epoch != row.epoch || since > row.seq;
+	snprintf(page->peer, sizeof(page->peer), "%s", question->peer);
+	page->is_reset = question->epoch != row.epoch || question->since > row.seq;
 	page->epoch = row.epoch;
-	page->since = page->is_reset ? 0 : since;
+	page->since = page->is_reset ? 0 : question->since;
 	page->head = row.seq;
 	page->file_count = row.file_count;
 	page->byte_count = row.byte_count;
-	int code = add_changes(db, &row, limit, page);
-	page->through = page->count == limit ? page->items[page->count - 1].seq : row.seq;
+	int code = add_changes(db, &row, question->limit, page);
+	page->through = page->count == question->limit ? page->items[page->count - 1].seq : row.seq;
 	return code;
 }
 
 int
-catalog_changes(struct catalog *catalog, const char *peer, uint64_t epoch, uint64_t since,
-		uint32_t limit, struct change_page **ret)
+catalog_changes(struct catalog *catalog, const struct change_question *question,
+		struct change_page **ret)
 {
-	assert(limit >= 1 && limit <= CHANGE_PAGE_MAX);
+	assert(question->limit >= 1 && question->limit <= CHANGE_PAGE_MAX);
 	struct db *db = reader_take(catalog);
 	if (db == NULL)
 		return P2P_IO;
 	struct change_page *page = change_page_new();
 	int code = db_run_plain(db, SQL_READ_BEGIN);
 	if (code == P2P_OK) {
-		code = fill_page(db, peer, epoch, since, limit, page);
+		code = fill_page(db, question, page);
 		db_run_plain(db, SQL_COMMIT);
 	}
 	reader_give(catalog, db);

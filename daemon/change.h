@@ -36,6 +36,13 @@ struct change_page {
 	struct change *items;		/* ascending seq */
 };
 
+/* What is asked for: a page of the changes of one peer's files. */
+struct change_question {
+	const char *peer;		/* borrowed */
+	uint64_t epoch, since;		/* changes after this seq of this epoch; 0, 0: from the beginning */
+	uint32_t limit;			/* changes of the page, 1 to CHANGE_PAGE_MAX */
+};
+
 /* Makes an empty page; room for CHANGE_PAGE_MAX items is made by change_page_add(). */
 struct change_page *change_page_new(void);
 /* Appends a copy; false (and nothing done) if the page is full. */

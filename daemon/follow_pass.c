@@ -280,8 +280,13 @@ look_at_peer(struct follow_pass *pass, const struct follow_peer *peer)
 			pass->has_more = true;
 			break;
 		}
-		code = catalog_changes(pass->catalog, peer->id, peer->epoch, from, CHANGE_PAGE_MAX,
-				       &page);
+		struct change_question question = {
+			.peer = peer->id,
+			.epoch = peer->epoch,
+			.since = from,
+			.limit = CHANGE_PAGE_MAX,
+		};
+		code = catalog_changes(pass->catalog, &question, &page);
 		if (code != P2P_OK)
 			break;
 		/* It began anew just now: there is news of that. */

@@ -404,14 +404,19 @@ static void
 ask(struct pull *pull)
 {
 	struct peers *peers = pull->peers;
+	struct change_question question = {
+		.peer = pull->peer->id,
+		.epoch = pull->epoch,
+		.since = pull->since,
+		.limit = CHANGE_PAGE_MAX,
+	};
 	char address[NODE_ADDRESS_SIZE];
 
 	choose_address(pull, address);
 	pull->is_asking = true;
 	peers->requests++;
 	pull->request =
-	    peers->transport->ops->pull(peers->transport, address, pull->peer->id, pull->epoch,
-					pull->since, CHANGE_PAGE_MAX, on_page, pull);
+	    peers->transport->ops->pull(peers->transport, address, &question, on_page, pull);
 }
 
 static void

@@ -198,21 +198,18 @@ rest_get_search(struct rest_request *req)
 int
 rest_get_catalog(struct rest_request *req)
 {
-	const char *peer = rest_target_param(&req->target, "peer");
+	struct change_question question = { .peer = rest_target_param(&req->target, "peer") };
 	struct change_page *page;
-	uint64_t epoch, since;
-	uint32_t limit;
 
-	if (peer != NULL && !digest_is_base32(peer))
+	if (question.peer != NULL && !digest_is_base32(question.peer))
 		return error_set(&req->err, P2P_BAD_REQUEST, "peer: wanted a peer id");
-	int code = rest_request_number(req, "epoch", NUMBER_MAX, 0, &epoch);
+	int code = rest_request_number(req, "epoch", NUMBER_MAX, 0, &question.epoch);
 	if (code == P2P_OK)
-		code = rest_request_number(req, "since", NUMBER_MAX, 0, &since);
+		code = rest_request_number(req, "since", NUMBER_MAX, 0, &question.since);
 	if (code == P2P_OK)
-		code = parse_limit(req, CHANGE_PAGE_MAX, CHANGE_PAGE_MAX, &limit);
+		code = parse_limit(req, CHANGE_PAGE_MAX, CHANGE_PAGE_MAX, &question.limit);
 	if (code == P2P_OK)
-		code = service_changes(req->rest->service, peer, epoch, since, limit, &page,
-				       &req->err);
+		code = service_changes(req->rest->service, &question, &page, &req->err);
 	if (code != P2P_OK)
 		return code;
 	char *text = wire_changes(page);

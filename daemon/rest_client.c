@@ -196,16 +196,16 @@ notify(struct transport *transport, const char *address, const struct notice *no
 }
 
 static struct transport_request *
-pull(struct transport *transport, const char *address, const char *peer, uint64_t epoch,
-     uint64_t since, uint32_t limit, transport_pull_fn fn, void *arg)
+pull(struct transport *transport, const char *address, const struct change_question *question,
+     transport_pull_fn fn, void *arg)
 {
 	struct rest_client *client = client_of(transport);
 	char path[160];
 
-	assert(digest_is_base32(peer));
+	assert(digest_is_base32(question->peer));
 	snprintf(path, sizeof(path),
-		 "/v1/catalog?peer=%s&epoch=%" PRIu64 "&since=%" PRIu64 "&limit=%u", peer, epoch,
-		 since, limit);
+		 "/v1/catalog?peer=%s&epoch=%" PRIu64 "&since=%" PRIu64 "&limit=%u", question->peer,
+		 question->epoch, question->since, question->limit);
 	struct request *request = new_request(client, PULL, "GET", address, path, arg);
 	request->fn.pull = fn;
 	return start(request);

@@ -348,19 +348,19 @@ notify(struct transport *transport, const char *address, const struct notice *no
 }
 
 static struct transport_request *
-pull(struct transport *transport, const char *address, const char *peer, uint64_t epoch,
-     uint64_t since, uint32_t limit, transport_pull_fn fn, void *arg)
+pull(struct transport *transport, const char *address, const struct change_question *question,
+     transport_pull_fn fn, void *arg)
 {
 	struct rpc_client *client = client_of(transport);
 	struct rpc_request *request =
 	    new_request(client, PULL, "/p2p.v1.Files/Changes", address, arg);
 	P2p__V1__ChangesRequest message = P2P__V1__CHANGES_REQUEST__INIT;
 
-	assert(digest_is_base32(peer));
-	message.peer = (char *)peer;
-	message.epoch = epoch;
-	message.since = since;
-	message.limit = limit;
+	assert(digest_is_base32(question->peer));
+	message.peer = (char *)question->peer;
+	message.epoch = question->epoch;
+	message.since = question->since;
+	message.limit = question->limit;
 	pack(request, &message.base);
 	request->fn.pull = fn;
 	return start(request);

@@ -345,16 +345,19 @@ check_changes(const P2p__V1__ChangesRequest *request, struct error *err)
 RPC_TAKE(rpc_changes)
 {
 	const P2p__V1__ChangesRequest *request = (const P2p__V1__ChangesRequest *)message;
+	struct change_question question = {
+		.peer = request->peer[0] != '\0' ? request->peer : NULL,
+		.epoch = request->epoch,
+		.since = request->since,
+		.limit = request->limit != 0 ? request->limit : CHANGE_PAGE_MAX,
+	};
 	struct change_page *page;
 	int code = rpc_check_room(call, err);
 
 	if (code == P2P_OK)
 		code = check_changes(request, err);
 	if (code == P2P_OK)
-		code = service_changes(
-		    rpc_head(call)->service, request->peer[0] != '\0' ? request->peer : NULL,
-		    request->epoch, request->since,
-		    request->limit != 0 ? request->limit : CHANGE_PAGE_MAX, &page, err);
+		code = service_changes(rpc_head(call)->service, &question, &page, err);
 	if (code != P2P_OK)
 		return code;
 

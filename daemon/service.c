@@ -388,21 +388,20 @@ service_notice(struct service *service, const struct notice *notice, struct erro
 }
 
 int
-service_changes(struct service *service, const char *peer, uint64_t epoch, uint64_t since,
-		uint32_t limit, struct change_page **ret, struct error *err)
+service_changes(struct service *service, const struct change_question *question,
+		struct change_page **ret, struct error *err)
 {
-	char self[PEER_ID_SIZE];
-	if (peer == NULL) {
-		struct service_node node;
+	struct change_question asked = *question;
+	struct service_node node;
+	if (asked.peer == NULL) {
 		int code = service_node_quick(service, &node);
 		if (code != P2P_OK)
 			return error_set(err, code, "the daemon is stopping");
-		memcpy(self, node.self.id, sizeof(self));
-		peer = self;
+		asked.peer = node.self.id;
 	}
-	int code = catalog_changes(service->parts.catalog, peer, epoch, since, limit, ret);
+	int code = catalog_changes(service->parts.catalog, &asked, ret);
 	if (code == P2P_NOT_FOUND)
-		error_set(err, code, "nothing is known of a peer \"%.64s\"", peer);
+		error_set(err, code, "nothing is known of a peer \"%.64s\"", asked.peer);
 	else if (code != P2P_OK)
 		error_set(err, code, "the catalog cannot be read");
 	return code;

@@ -96,8 +96,8 @@ int	service_register(struct service *service, const struct node_record *theirs, 
 	    struct node_record *ret_mine, struct node_record **ret_known, size_t *ret_count, struct error *err);
 int	service_leave(struct service *service, const char *id, const char *from_host, struct error *err);
 int	service_notice(struct service *service, const struct notice *notice, struct error *err);
-int	service_changes(struct service *service, const char *peer, uint64_t epoch, uint64_t since, uint32_t limit,
-	    struct change_page **ret, struct error *err);	/* (disk); peer NULL: this one */
+int	service_changes(struct service *service, const struct change_question *question,
+	    struct change_page **ret, struct error *err);	/* (disk); its peer NULL: this one */
 
 /* --- files --- */
 /* As catalog_search(); the filter's holder may be an id, the first 8 characters of one or more, or a peer's name (P2P_BAD_REQUEST if

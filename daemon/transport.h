@@ -69,8 +69,8 @@ struct transport_ops {
 	    const char *self, transport_done_fn fn, void *arg);
 	struct transport_request *(*notify)(struct transport *, const char *address,
 	    const struct notice *notice, transport_done_fn fn, void *arg);
-	struct transport_request *(*pull)(struct transport *, const char *address, const char *peer,
-	    uint64_t epoch, uint64_t since, uint32_t limit, transport_pull_fn fn, void *arg);
+	struct transport_request *(*pull)(struct transport *, const char *address,
+	    const struct change_question *question, transport_pull_fn fn, void *arg);
 	/* The piece layer of a content at piece_bytes; checked to have merkle_piece_count() nodes, not against the root. */
 	struct transport_request *(*layer)(struct transport *, const char *address,
 	    const struct content_id *content, uint32_t piece_bytes, transport_layer_fn fn, void *arg);

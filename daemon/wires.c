@@ -138,12 +138,12 @@ notify(struct transport *transport, const char *address, const struct notice *no
 }
 
 static struct transport_request *
-pull(struct transport *transport, const char *address, const char *peer, uint64_t epoch,
-     uint64_t since, uint32_t limit, transport_pull_fn fn, void *arg)
+pull(struct transport *transport, const char *address, const struct change_question *question,
+     transport_pull_fn fn, void *arg)
 {
 	struct transport *wire = wire_to(transport, address);
 	if (wire != NULL)
-		return wire->ops->pull(wire, address, peer, epoch, since, limit, fn, arg);
+		return wire->ops->pull(wire, address, question, fn, arg);
 	struct refused *refused = refuse(transport, PULL, address, arg);
 	refused->fn.pull = fn;
 	return &refused->head;

@@ -60,6 +60,12 @@ struct change_page *kit_page(const char *peer, uint64_t epoch, uint64_t since);
 void kit_page_add(struct change_page *page, uint64_t seq, const char *name, const char *seed,
 		  uint64_t size_bytes);
 int kit_give(struct kit *kit, struct change_page *page);
+/* A question for changes, in place. */
+#define KIT_ASK(of, of_epoch, after, most)             \
+	(&(struct change_question){ .peer = (of),      \
+				    .epoch = (of_epoch), \
+				    .since = (after),  \
+				    .limit = (most) })
 /* Gives a peer one file. */
 int kit_give_one(struct kit *kit, const char *peer, uint64_t seq, const char *name,
 		 const char *seed, uint64_t size_bytes);

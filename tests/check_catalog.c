@@ -265,7 +265,7 @@ START_TEST(test_pages_follow_one_another_and_may_come_twice)
 	ck_assert_str_eq(found, "a:1\nc:1\nd:1\n");
 	free(found);
 	struct change_page *got;
-	ck_assert_int_eq(catalog_changes(kit->catalog, b, 7, 0, 10, &got), P2P_OK);
+	ck_assert_int_eq(catalog_changes(kit->catalog, KIT_ASK(b, 7, 0, 10), &got), P2P_OK);
 	ck_assert_uint_eq(got->count, 3);
 	ck_assert_uint_eq(got->items[0].seq, 2);
 	ck_assert_uint_eq(got->items[0].content.size_bytes, 6);
@@ -470,7 +470,7 @@ START_TEST(test_peers_are_remembered_over_restarts_and_forgotten_when_told)
 	struct catalog_batch *batch = catalog_batch_new();
 	catalog_batch_peer(batch, &peer);
 	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
-	ck_assert_int_eq(catalog_changes(kit->catalog, b, 7, 0, 1, &page), P2P_NOT_FOUND);
+	ck_assert_int_eq(catalog_changes(kit->catalog, KIT_ASK(b, 7, 0, 1), &page), P2P_NOT_FOUND);
 	kit_give_one(kit, b, 1, "a", "x", 5);
 	kit_put(kit, "own", "x", 5);
 	kit_reopen(kit);
@@ -509,8 +509,9 @@ pull(struct kit *from, struct kit *to, const char *peer, uint32_t limit)
 	uint64_t epoch = 0, since = 0, head;
 	do {
 		struct change_page *page;
-		ck_assert_int_eq(catalog_changes(from->catalog, peer, epoch, since, limit, &page),
-				 P2P_OK);
+		ck_assert_int_eq(
+		    catalog_changes(from->catalog, KIT_ASK(peer, epoch, since, limit), &page),
+		    P2P_OK);
 		epoch = page->epoch;
 		since = page->through;
 		head = page->head;
@@ -548,21 +549,24 @@ START_TEST(test_changes_that_cannot_be_joined_are_served_from_the_beginning)
 	kit_put(kit, "b", "x", 5);
 	kit_remove(kit, "a");
 	uint64_t epoch = head_of(kit).epoch;
-	ck_assert_int_eq(catalog_changes(kit->catalog, kit->self, epoch, 2, 9, &page), P2P_OK);
+	ck_assert_int_eq(catalog_changes(kit->catalog, KIT_ASK(kit->self, epoch, 2, 9), &page),
+			 P2P_OK);
 	ck_assert(!page->is_reset);
 	ck_assert_uint_eq(page->count, 1);
 	ck_assert(page->items[0].is_removed);
 	ck_assert_uint_eq(page->through, 3);
 	change_page_free(page);
-	ck_assert_int_eq(catalog_changes(kit->catalog, kit->self, epoch, 3, 9, &page), P2P_OK);
+	ck_assert_int_eq(catalog_changes(kit->catalog, KIT_ASK(kit->self, epoch, 3, 9), &page),
+			 P2P_OK);
 	ck_assert(!page->is_reset);
 	ck_assert_uint_eq(page->count, 0);
 	change_page_free(page);
 	for (int i = 0; i < 2; i++) {
 		uint64_t since = i ? 1 : 4;
-		ck_assert_int_eq(
-		    catalog_changes(kit->catalog, kit->self, epoch + (uint64_t)i, since, 1, &page),
-		    P2P_OK);
+		ck_assert_int_eq(catalog_changes(kit->catalog,
+						 KIT_ASK(kit->self, epoch + (uint64_t)i, since, 1),
+						 &page),
+				 P2P_OK);
 		ck_assert(page->is_reset);
 		ck_assert_uint_eq(page->since, 0);
 		ck_assert_uint_eq(page->count, 1);
@@ -570,7 +574,7 @@ START_TEST(test_changes_that_cannot_be_joined_are_served_from_the_beginning)
 		ck_assert_uint_eq(page->file_count, 1);
 		change_page_free(page);
 	}
-	ck_assert_int_eq(catalog_changes(kit->catalog, kit_peer("?"), 1, 0, 1, &page),
+	ck_assert_int_eq(catalog_changes(kit->catalog, KIT_ASK(kit_peer("?"), 1, 0, 1), &page),
 			 P2P_NOT_FOUND);
 	kit_free(kit);
 }
@@ -937,8 +941,9 @@ describe_peer(struct kit *kit)
 	struct change_page *page;
 	struct buf text;
 	buf_init(&text, 1 << 20);
-	ck_assert_int_eq(catalog_changes(kit->catalog, kit_peer("b"), 7, 0, CHANGE_PAGE_MAX, &page),
-			 P2P_OK);
+	ck_assert_int_eq(
+	    catalog_changes(kit->catalog, KIT_ASK(kit_peer("b"), 7, 0, CHANGE_PAGE_MAX), &page),
+	    P2P_OK);
 	buf_addf(&text, "%llu %llu %llu %llu\n", (unsigned long long)page->epoch,
 		 (unsigned long long)page->head, (unsigned long long)page->file_count,
 		 (unsigned long long)page->byte_count);
@@ -1044,7 +1049,8 @@ read_on(void *arg)
 		/* Each commit puts or removes exactly one file of 3 bytes. */
 		ck_assert_uint_eq(head.byte_count, 3 * head.file_count);
 		ck_assert_int_eq(
-		    catalog_changes(catalog, reading->kit->self, head.epoch, head.seq, 10, &page),
+		    catalog_changes(catalog, KIT_ASK(reading->kit->self, head.epoch, head.seq, 10),
+				    &page),
 		    P2P_OK);
 		ck_assert(!page->is_reset);
 		change_page_free(page);

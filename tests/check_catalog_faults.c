@@ -233,7 +233,7 @@ read_everything(struct kit *kit)
 	struct catalog_query query = { .text = "", .limit = CATALOG_PAGE_MAX };
 	(void)catalog_search(kit->catalog, &query, go_on, NULL, cursor, NULL);
 	struct change_page *page;
-	if (catalog_changes(kit->catalog, kit->self, 1, 0, 1000, &page) == P2P_OK)
+	if (catalog_changes(kit->catalog, KIT_ASK(kit->self, 1, 0, 1000), &page) == P2P_OK)
 		change_page_free(page);
 	struct catalog_scan *scan = catalog_scan_new(kit->catalog, "");
 	const char *name;

@@ -585,8 +585,8 @@ START_TEST(test_a_database_of_version_1_becomes_one_of_today_and_loses_nothing)
 		ck_assert_str_eq(found, "both:2*\n");
 		free(found);
 		struct change_page *page;
-		ck_assert_int_eq(catalog_changes(kit->catalog, kit->self, 77, 0, 10, &page),
-				 P2P_OK);
+		ck_assert_int_eq(
+		    catalog_changes(kit->catalog, KIT_ASK(kit->self, 77, 0, 10), &page), P2P_OK);
 		ck_assert_uint_eq(page->count, 2);
 		ck_assert_str_eq(page->items[1].name, "gone");
 		ck_assert(page->items[1].is_removed);

@@ -27,8 +27,8 @@ struct node {
 	struct events_listener *listener;
 	struct config *config;
 	struct peers *peers;
-	bool is_down, is_rest_down;              /* answers nobody */
-	unsigned here, away, forgotten;          /* events */
+	bool is_down, is_rest_down;     /* answers nobody */
+	unsigned here, away, forgotten; /* events */
 	unsigned told_forgotten;
 	unsigned greeted, pulled, noticed, left; /* requests that reached it */
 };
@@ -48,7 +48,7 @@ struct message {
 	char address[NODE_ADDRESS_SIZE], peer[PEER_ID_SIZE];
 	struct node_record mine;
 	struct notice notice;
-	uint64_t epoch, since;
+	struct change_question question; /* of `peer` */
 	union {
 		transport_done_fn done;
 		transport_greet_fn greet;
@@ -100,8 +100,8 @@ answer_pull(struct message *message, struct node *to, struct error *err)
 
 	to->pulled++;
 	/* On the mind, which only a test may do. */
-	code =
-	    catalog_changes(to->catalog, message->peer, message->epoch, message->since, 3, &page);
+	message->question.limit = 3;
+	code = catalog_changes(to->catalog, &message->question, &page);
 	if (code == P2P_OK)
 		message->fn.pull(message->arg, P2P_OK, err, page);
 	return code;
@@ -208,15 +208,14 @@ wire_notify(struct transport *transport, const char *address, const struct notic
 }
 
 static struct transport_request *
-wire_pull(struct transport *transport, const char *address, const char *peer, uint64_t epoch,
-	  uint64_t since, uint32_t limit, transport_pull_fn fn, void *arg)
+wire_pull(struct transport *transport, const char *address, const struct change_question *question,
+	  transport_pull_fn fn, void *arg)
 {
 	struct message *message = post(transport, PULL, address, arg);
 
-	(void)limit;
-	snprintf(message->peer, sizeof(message->peer), "%s", peer);
-	message->epoch = epoch;
-	message->since = since;
+	snprintf(message->peer, sizeof(message->peer), "%s", question->peer);
+	message->question = *question;
+	message->question.peer = message->peer;
 	message->fn.pull = fn;
 	return NULL;
 }
@@ -623,9 +622,9 @@ START_TEST(test_claims_keep_their_scheme)
 	struct node_record theirs = { .address_count = 6 };
 	struct addresses claimed;
 	char address[NODE_ADDRESS_SIZE];
-	static const char *const said[] = { "grpc://0.0.0.0:50051",  "grpc://127.0.0.1:1",
-					    "grpc://[::]:50052",     "http://localhost:2",
-					    "http://10.8.8.8:5001",  "grpc://10.8.8.8:50051" };
+	static const char *const said[] = { "grpc://0.0.0.0:50051", "grpc://127.0.0.1:1",
+					    "grpc://[::]:50052",    "http://localhost:2",
+					    "http://10.8.8.8:5001", "grpc://10.8.8.8:50051" };
 
 	for (size_t i = 0; i < theirs.address_count; i++)
 		strcpy(theirs.addresses[i], said[i]);
@@ -776,8 +775,9 @@ START_TEST(test_a_replica_that_was_lost_is_pulled_anew)
 	struct catalog_head head;
 	struct change_page *page;
 	catalog_head(stage.nodes[1].catalog, &head);
-	ck_assert_int_eq(catalog_changes(stage.nodes[0].catalog, stage.nodes[1].self.id, head.epoch,
-					 0, 100, &page),
+	ck_assert_int_eq(catalog_changes(stage.nodes[0].catalog,
+					 KIT_ASK(stage.nodes[1].self.id, head.epoch, 0, 100),
+					 &page),
 			 P2P_OK);
 	ck_assert_uint_eq(page->count, 3);
 	change_page_free(page);

@@ -675,6 +675,7 @@ START_TEST(test_a_pull_gives_the_page)
 	struct change change = {
 		.seq = 1, .name = (char *)"x", .content = content(5), .mode = 0644
 	};
+	struct change_question question = { .peer = ID, .epoch = 7, .since = 8, .limit = 9 };
 	struct stage stage;
 	char text[4096];
 
@@ -685,7 +686,7 @@ START_TEST(test_a_pull_gives_the_page)
 	char *body = wire_changes(page);
 	snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\n" END "%s", body);
 	stage_open(&stage, &(struct script){ .data = text, .len = strlen(text) });
-	stage.client->ops->pull(stage.client, stage.server.address, ID, 7, 8, 9, on_pull,
+	stage.client->ops->pull(stage.client, stage.server.address, &question, on_pull,
 				&stage.outcome);
 	stage_wait(&stage);
 	ck_assert_msg(stage.outcome.code == P2P_OK, "%s", stage.outcome.text);

@@ -448,6 +448,7 @@ START_TEST(test_a_pull_gives_the_page)
 	struct change change = {
 		.seq = 1, .name = (char *)"x", .content = content(5), .mode = 0644
 	};
+	struct change_question question = { .peer = ID, .epoch = 7, .since = 8, .limit = 9 };
 	struct stage stage;
 
 	strcpy(page->peer, ID);
@@ -460,7 +461,7 @@ START_TEST(test_a_pull_gives_the_page)
 	stage_open(&stage);
 	add(&stage.reply, &answer->base);
 	stage_sync(&stage);
-	stage.client->ops->pull(stage.client, stage.address, ID, 7, 8, 9, on_pull, &stage.outcome);
+	stage.client->ops->pull(stage.client, stage.address, &question, on_pull, &stage.outcome);
 	expect(&stage, P2P_OK);
 	ck_assert_uint_eq(stage.outcome.page->count, 1);
 	ck_assert_str_eq(stage.outcome.page->items[0].name, "x");

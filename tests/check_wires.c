@@ -61,11 +61,11 @@ fake_notify(struct transport *transport, const char *address, const struct notic
 }
 
 static struct transport_request *
-fake_pull(struct transport *transport, const char *address, const char *peer, uint64_t epoch,
-	  uint64_t since, uint32_t limit, transport_pull_fn fn, void *arg)
+fake_pull(struct transport *transport, const char *address, const struct change_question *question,
+	  transport_pull_fn fn, void *arg)
 {
-	(void)peer, (void)fn;
-	ck_assert(epoch == 1 && since == 2 && limit == 3);
+	(void)fn;
+	ck_assert(question->epoch == 1 && question->since == 2 && question->limit == 3);
 	return note(transport, COUNT_OF(transport, pulled), address, arg);
 }
 
@@ -186,11 +186,12 @@ ask_all(struct transport *wires, const char *address, struct told *told)
 	struct content_id content = { .size_bytes = 9 };
 	struct holding_question question = { .since = 6, .wait_ms = 8 };
 	struct transport_sink sink = { .feed = NULL };
+	struct change_question changes = { .peer = "peer", .epoch = 1, .since = 2, .limit = 3 };
 	static struct directory_question directories = { .count = 12 };
 	wires->ops->greet(wires, address, &mine, on_greet, told);
 	wires->ops->leave(wires, address, "self", on_done, told);
 	wires->ops->notify(wires, address, &notice, on_done, told);
-	wires->ops->pull(wires, address, "peer", 1, 2, 3, on_pull, told);
+	wires->ops->pull(wires, address, &changes, on_pull, told);
 	wires->ops->layer(wires, address, &content, 7, on_layer, told);
 	wires->ops->leaves(wires, address, &content, 10, 11, on_layer, told);
 	wires->ops->have(wires, address, &question, on_have, told);

@@ -203,9 +203,10 @@ is_all_of(const struct sim_share *share, const struct change_page *page)
 bool
 sim_share_is_known(const struct sim_share *share, struct catalog *catalog, const char *id)
 {
+	struct change_question question = { .peer = id, .limit = CHANGE_PAGE_MAX };
 	struct change_page *page;
 
-	if (catalog_changes(catalog, id, 0, 0, CHANGE_PAGE_MAX, &page) != P2P_OK)
+	if (catalog_changes(catalog, &question, &page) != P2P_OK)
 		return false;
 	bool is_known = is_all_of(share, page);
 

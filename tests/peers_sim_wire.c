@@ -39,8 +39,7 @@ struct message {
 	struct node_record mine;
 	char peer[PEER_ID_SIZE];
 	struct notice notice;
-	uint64_t epoch, since;
-	uint32_t limit;
+	struct change_question question; /* of `peer` */
 	union {
 		transport_done_fn done;
 		transport_greet_fn greet;
@@ -249,8 +248,7 @@ answer(struct message *message)
 		message->code = peers_noticed(to->peers, &message->notice);
 		break;
 	case PULL:
-		message->code = catalog_changes(to->catalog, message->peer, message->epoch,
-						message->since, message->limit, &message->page);
+		message->code = catalog_changes(to->catalog, &message->question, &message->page);
 		break;
 	}
 	to->sent.bytes += weigh_answer(message);
@@ -335,15 +333,14 @@ wire_notify(struct transport *transport, const char *address, const struct notic
 }
 
 static struct transport_request *
-wire_pull(struct transport *transport, const char *address, const char *peer, uint64_t epoch,
-	  uint64_t since, uint32_t limit, transport_pull_fn fn, void *arg)
+wire_pull(struct transport *transport, const char *address, const struct change_question *question,
+	  transport_pull_fn fn, void *arg)
 {
 	struct message *message = post(transport, PULL, address, arg);
 
-	snprintf(message->peer, sizeof(message->peer), "%s", peer);
-	message->limit = limit;
-	message->epoch = epoch;
-	message->since = since;
+	snprintf(message->peer, sizeof(message->peer), "%s", question->peer);
+	message->question = *question;
+	message->question.peer = message->peer;
 	message->fn.pull = fn;
 	return send_off(message);
 }
