@@ -127,6 +127,7 @@ catalog_alloc(struct loop *loop, const char *state_directory, const char *self)
 	catalog->site.path = mem_format("%s/catalog.db", state_directory);
 	catalog->site.files_per_peer = CATALOG_FILES_PER_PEER;
 	catalog->site.files_of_others = CATALOG_FILES_OF_OTHERS;
+	atomic_init(&catalog->site.tombstones_min, CATALOG_TOMBSTONES_MIN);
 	memcpy(catalog->self, self, PEER_ID_SIZE);
 	catalog->last = &catalog->first;
 	pthread_mutex_init(&catalog->mu, NULL);
@@ -193,6 +194,12 @@ catalog_limit(struct catalog *catalog, uint64_t files_per_peer, uint64_t files_o
 {
 	catalog->site.files_per_peer = files_per_peer;
 	catalog->site.files_of_others = files_of_others;
+}
+
+void
+catalog_limit_tombstones(struct catalog *catalog, uint64_t count)
+{
+	atomic_store(&catalog->site.tombstones_min, count);
 }
 
 void

@@ -7,7 +7,8 @@
  * (reading touches the disk): readers use their own read-only connections (WAL) and never wait for the scribe.
  *
  * This peer's own files are entries like any other's, under its own id, numbered 1, 2, 3 ... within an epoch; beside them stand
- * their signatures on disk and piece layers.  A removed entry stays as a tombstone, so that others learn of it.
+ * their signatures on disk and piece layers.  A removed entry stays as a tombstone, so that others learn of it; the oldest go
+ * when there are too many (catalog_tombstones.c).
  *
  * A database that is damaged, of a foreign version or no database is set aside ("catalog.db.damaged-<time>") and a new one is begun
  * with a new epoch; the indexer fills it from the share.
@@ -27,6 +28,7 @@
 
 #define CATALOG_FILES_PER_PEER	10000000ull	/* entries believed of one other peer, tombstones included */
 #define CATALOG_FILES_OF_OTHERS	50000000ull	/* the same of all others together: 20 GB of disk, about */
+#define CATALOG_TOMBSTONES_MIN	10000ull	/* removals remembered of a peer; of our own as many as files, if that is more */
 #define CATALOG_PAGE_MAX	1000		/* rows of one answer to a search */
 #define CATALOG_CURSOR_SIZE	(NAME_SIZE * 2 + 128)	/* bytes of a cursor's text, with NUL */
 #define CATALOG_ID_PREFIX_MIN	8		/* hex digits of a root that may stand for it */
@@ -39,6 +41,8 @@ struct catalog	*catalog_new(struct loop *loop, const char *state_directory, cons
 		     char **ret_set_aside, struct error *err);
 /* Other limits than CATALOG_FILES_PER_PEER and CATALOG_FILES_OF_OTHERS; before the first submit. */
 void		 catalog_limit(struct catalog *catalog, uint64_t files_per_peer, uint64_t files_of_others);
+/* Another than CATALOG_TOMBSTONES_MIN, from the next commit on. */
+void		 catalog_limit_tombstones(struct catalog *catalog, uint64_t count);
 /* Commits what was submitted and stops the scribe.  Completions are still posted; the head may be asked, nothing be submitted. */
 void		 catalog_stop(struct catalog *catalog);
 /* The same if need be, and closes. */
@@ -157,6 +161,7 @@ struct catalog_peer {
 	uint64_t epoch, seq;		/* how far we have its catalog */
 	uint64_t file_count, byte_count;	/* that we have of it */
 	int64_t heard_wall_ms;		/* when it last answered */
+	uint64_t floor;			/* what to ask on with: `begun` of struct change_question */
 };
 int		 catalog_peers(struct catalog *catalog, void (*fn)(void *arg, const struct catalog_peer *peer), void *arg);
 

@@ -90,6 +90,7 @@ peer_row_load(struct db *db, const char *id, struct peer_row *ret)
 		.entry_count = db_col_int(db, SQL_PEER_GET, 3),
 		.file_count = db_col_int(db, SQL_PEER_GET, 4),
 		.byte_count = db_col_int(db, SQL_PEER_GET, 5),
+		.floor = db_col_int(db, SQL_PEER_GET, 6),
 	};
 	db_end(db, SQL_PEER_GET);
 	return 1;
@@ -100,7 +101,7 @@ peer_row_save(struct db *db, const struct peer_row *row)
 {
 	return db_run(db, SQL_PEER_SAVE, db_int((uint64_t)row->no), db_int(row->epoch),
 		      db_int(row->seq), db_int(row->entry_count), db_int(row->file_count),
-		      db_int(row->byte_count));
+		      db_int(row->byte_count), db_int(row->floor));
 }
 
 struct old_entry {
@@ -139,6 +140,20 @@ write_entry(struct db *db, int64_t name_id, int64_t peer_no, const struct change
 		      db_int(change->seq));
 }
 
+/* The last trace of a file that was removed before the floor. */
+static int
+drop_entry(struct db *db, int64_t name_id, int64_t peer_no)
+{
+	int code = db_run(db, SQL_ENTRY_DROP, db_int((uint64_t)name_id), db_int((uint64_t)peer_no));
+	return code == P2P_OK ? db_run(db, SQL_ORPHAN_ADD, db_int((uint64_t)name_id)) : code;
+}
+
+bool
+change_leaves_entry(const struct peer_row *row, const struct change *change)
+{
+	return !change->is_removed || change->seq > row->floor;
+}
+
 int
 apply_entry(struct apply *apply, struct peer_row *row, const char *peer,
 	    const struct change *change, int64_t name_id)
@@ -149,10 +164,16 @@ apply_entry(struct apply *apply, struct peer_row *row, const char *peer,
 		return code;
 	if (old.exists && old.seq >= change->seq)
 		return P2P_OK;
-	if ((code = write_entry(apply->db, name_id, row->no, change)) < 0)
+	bool is_kept = change_leaves_entry(row, change);
+	if (is_kept)
+		code = write_entry(apply->db, name_id, row->no, change);
+	else if (old.exists)
+		code = drop_entry(apply->db, name_id, row->no);
+	if (code < 0)
 		return code;
 
-	row->entry_count += !old.exists;
+	row->entry_count += is_kept;
+	row->entry_count -= old.exists;
 	if (old.is_live) {
 		row->file_count--;
 		row->byte_count -= old.content.size_bytes;

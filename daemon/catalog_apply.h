@@ -27,6 +27,8 @@ void apply_tell_cut(struct apply *apply, const char *peer);
  * `name_id` is the number of its name. */
 int apply_entry(struct apply *apply, struct peer_row *row, const char *peer,
 		const struct change *change, int64_t name_id);
+/* False: it is a removal that is not to be told of again. */
+bool change_leaves_entry(const struct peer_row *row, const struct change *change);
 int peer_row_save(struct db *db, const struct peer_row *row);
 
 /* --- catalog_pages.c --- */

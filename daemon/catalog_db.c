@@ -174,3 +174,21 @@ db_col_digest(struct db *db, enum sql sql, int column, struct digest *ret)
 	else
 		memset(ret->bytes, 0, DIGEST_BYTES);
 }
+
+/* --- chores --- */
+
+bool
+db_chore(struct db *db, int (*chore)(struct db *db))
+{
+	if (db_run_plain(db, SQL_BEGIN) < 0)
+		return false;
+	int code = chore(db);
+	if (code == P2P_OK)
+		code = db_run_plain(db, SQL_COMMIT);
+	if (code != P2P_OK) {
+		log_debug("a chore of the catalog waits: %s", code_title(code));
+		if (!sqlite3_get_autocommit(db->handle))
+			db_run_plain(db, SQL_ROLLBACK);
+	}
+	return code == P2P_OK;
+}

@@ -28,6 +28,7 @@ struct db_site {
 	char *path;             /* <state directory>/catalog.db */
 	atomic_bool is_suspect; /* the mark was written */
 	uint64_t files_per_peer, files_of_others; /* limits */
+	atomic_uint_fast64_t tombstones_min;      /* the same, of a peer at least */
 };
 
 struct db {
@@ -57,6 +58,9 @@ bool db_schema_is_known(int64_t version);
 int db_create_schema(struct db *db, const char *self, int application_id);
 int db_migrate(struct db *db, int64_t version);
 void db_forgive(struct db *db);
+/* Scribe, outside of a transaction: something that can wait, in one of its own.  False: it failed and is undone, which
+ * is no harm. */
+bool db_chore(struct db *db, int (*chore)(struct db *db));
 
 struct db_arg {
 	enum { DB_NULL, DB_INT, DB_TEXT, DB_BLOB } kind;
@@ -217,6 +221,7 @@ struct peer_row {
 	uint64_t epoch, seq;
 	uint64_t entry_count; /* tombstones included */
 	uint64_t file_count, byte_count;
+	uint64_t floor; /* no tombstone up to this seq; see catalog_tombstones.c */
 };
 int peer_row_load(struct db *db, const char *id, struct peer_row *ret); /* 1, 0 unknown, code */
 
@@ -242,6 +247,13 @@ int64_t names_indexed(struct db *db);
 bool names_tidy(struct db *db);
 /* At the opening: makes an index anew that other Unicode tables made. */
 int names_check(struct db *db);
+
+/* --- tombstones; see catalog_tombstones.c --- */
+
+/* Changes since less than this lack removals. */
+uint64_t tombstones_floor(const struct peer_row *row);
+/* Scribe, outside of a transaction: forgets some that are too many, if any are; true if there may be more of them. */
+bool tombstones_collect(struct db *db);
 
 /* A cleared operation at the end, about `rows` heavy. */
 struct op *batch_add(struct catalog_batch *batch, enum op_kind kind, size_t rows);

@@ -9,7 +9,7 @@
  * are indexed, in a transaction of their own, behind the commit that brought them: nobody who
  * submits a batch waits for that.
  *
- * A name without entries, left by a peer that was forgotten or began anew, is taken from the index
+ * A name without entries, left by a peer that was forgotten or began anew or by a tombstone that went, is taken from the index
  * and dropped later, some at a time.  Until then it costs its room, and a reader that comes upon it
  * a look.
  *
@@ -20,7 +20,6 @@
 #include <string.h>
 
 #include "catalog_db.h"
-#include "log.h"
 
 #define TAIL_MAX  256   /* names that are not in the index, when the scribe rests */
 #define INDEX_MAX 32000 /* names of one transaction */
@@ -166,17 +165,7 @@ names_tidy(struct db *db)
 {
 	db_forgive(db);
 	int (*chore)(struct db *) = has_tail(db) ? index_tail : has_orphans(db) ? sweep : NULL;
-	if (chore == NULL || db_run_plain(db, SQL_BEGIN) < 0)
-		return false;
-	int code = chore(db);
-	if (code == P2P_OK)
-		code = db_run_plain(db, SQL_COMMIT);
-	if (code != P2P_OK) {
-		log_debug("the index of names waits: %s", code_title(code));
-		if (!sqlite3_get_autocommit(db->handle))
-			db_run_plain(db, SQL_ROLLBACK);
-	}
-	return code == P2P_OK;
+	return chore != NULL && db_chore(db, chore);
 }
 
 int

@@ -3,14 +3,16 @@
  * catalog_pages.c - what other peers tell of their files: pages of changes.
  *
  * A page is checked as a whole before its first row is written.  Pages may come twice or overlap
- * with what is known; rows that are not newer than ours change nothing.
+ * with what is known; rows that are not newer than ours change nothing.  With a page that begins
+ * anew, what there was of the peer goes, and what the peer had removed by then is of no
+ * interest: its head becomes the floor (catalog_tombstones.c).
  *
  * PAGES TOGETHER.  A large catalog comes in pages faster than they are written one by one: each row
  * lands somewhere else in the tables of names and of roots, so that a thousand rows make SQLite
  * write two thousand pages of its own.  Pages of one peer that wait together are therefore written
  * as one: their names in the order of names, then their entries in the order of roots, which goes
  * once through each table and touches a page once.  The order does not matter to the outcome, for
- * of two changes of a name the one of the higher seq stays, whichever comes first.  It matters to
+ * of two changes of a name only the one of the higher seq is written.  It matters to
  * an outbox that tells of each change in the order of seqs; then pages are written one by one, and
  * so they are if there is anything wrong with one of them, so that the good ones count.
  */
@@ -86,14 +88,16 @@ apply_drop_entries(struct apply *apply, struct peer_row *row, const char *peer)
 /* One change, and the number of its name. */
 struct item {
 	const struct change *change;
-	int64_t name_id;
+	int64_t name_id; /* 0: nobody has it, and nothing is to be written */
 };
 
 static int
 by_name(const void *a, const void *b)
 {
 	const struct item *left = a, *right = b;
-	return strcmp(left->change->name, right->change->name);
+	uint64_t a_seq = left->change->seq, b_seq = right->change->seq;
+	int order = strcmp(left->change->name, right->change->name);
+	return order != 0 ? order : (a_seq > b_seq) - (a_seq < b_seq);
 }
 
 static int
@@ -104,18 +108,44 @@ by_root(const void *a, const void *b)
 		      sizeof(struct digest));
 }
 
+/* In the order of names, of each the latest change alone.  Answers how many are left. */
+static size_t
+keep_latest(struct item *items, size_t count)
+{
+	size_t kept = 0;
+	qsort(items, count, sizeof(*items), by_name);
+	for (size_t i = 0; i < count; i++) {
+		if (kept > 0 && strcmp(items[kept - 1].change->name, items[i].change->name) == 0)
+			kept--;
+		items[kept++] = items[i];
+	}
+	return kept;
+}
+
+static int
+number_name(struct db *db, const struct peer_row *row, struct item *item)
+{
+	if (change_leaves_entry(row, item->change))
+		return name_row_need(db, item->change->name, &item->name_id);
+	item->name_id = 0;
+	int found = name_row_find(db, item->change->name, &item->name_id);
+	return found < 0 ? found : P2P_OK;
+}
+
 static int
 write_items(struct apply *apply, struct peer_row *row, const char *peer, struct item *items,
 	    size_t count, bool is_sorted)
 {
 	int code = P2P_OK;
 	if (is_sorted)
-		qsort(items, count, sizeof(*items), by_name);
+		count = keep_latest(items, count);
 	for (size_t i = 0; i < count && code == P2P_OK; i++)
-		code = name_row_need(apply->db, items[i].change->name, &items[i].name_id);
+		code = number_name(apply->db, row, &items[i]);
 	if (is_sorted)
 		qsort(items, count, sizeof(*items), by_root);
 	for (size_t i = 0; i < count && code == P2P_OK; i++) {
+		if (items[i].name_id == 0)
+			continue;
 		code = apply_entry(apply, row, peer, items[i].change, items[i].name_id);
 		/* Beyond this the sum would mean nothing. */
 		if (code == P2P_OK && row->byte_count > INT64_MAX)
@@ -141,6 +171,8 @@ admit_page(struct apply *apply, struct peer_row *row, const struct change_page *
 		code = apply_drop_entries(apply, row, page->peer);
 	if (code < 0)
 		return code;
+	if (is_anew)
+		row->floor = page->head;
 	row->epoch = page->epoch;
 	row->seq = page->through;
 	return 1;

@@ -253,6 +253,14 @@ add_changes(struct db *db, const struct peer_row *row, uint32_t limit, struct ch
 	return more;
 }
 
+/* Would who asks miss some?  He who does not say where he began must do without. */
+static bool
+lacks_removals(const struct peer_row *row, const struct change_question *question)
+{
+	uint64_t floor = tombstones_floor(row);
+	return question->begun != 0 && question->begun < floor && question->since < floor;
+}
+
 /* Inside of a transaction. */
 static int
 fill_page(struct db *db, const struct change_question *question, struct change_page *page)
@@ -263,7 +271,8 @@ fill_page(struct db *db, const struct change_question *question, struct change_p
 	if (found <= 0 || row.epoch == 0)
 		return found < 0 ? found : P2P_NOT_FOUND;
 	snprintf(page->peer, sizeof(page->peer), "%s", question->peer);
-	page->is_reset = question->epoch != row.epoch || question->since > row.seq;
+	page->is_reset = question->epoch != row.epoch || question->since > row.seq ||
+			 lacks_removals(&row, question);
 	page->epoch = row.epoch;
 	page->since = page->is_reset ? 0 : question->since;
 	page->head = row.seq;
@@ -316,6 +325,7 @@ catalog_peers(struct catalog *catalog, void (*fn)(void *arg, const struct catalo
 			.file_count = db_col_int(db, SQL_PEER_LIST, 5),
 			.byte_count = db_col_int(db, SQL_PEER_LIST, 6),
 			.heard_wall_ms = (int64_t)db_col_int(db, SQL_PEER_LIST, 7),
+			.floor = db_col_int(db, SQL_PEER_LIST, 8),
 		};
 		fn(arg, &peer);
 	}

@@ -50,7 +50,8 @@ static const char schema[] =
     " name TEXT NOT NULL DEFAULT '', addresses TEXT NOT NULL DEFAULT '',"
     " epoch INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL DEFAULT 0,"
     " entry_count INTEGER NOT NULL DEFAULT 0, file_count INTEGER NOT NULL DEFAULT 0,"
-    " byte_count INTEGER NOT NULL DEFAULT 0, heard_wall_ms INTEGER NOT NULL DEFAULT 0);" NAMES
+    " byte_count INTEGER NOT NULL DEFAULT 0, heard_wall_ms INTEGER NOT NULL DEFAULT 0,"
+    " floor INTEGER NOT NULL DEFAULT 0);" NAMES
 	ENTRIES ENTRY_INDEXES
     "CREATE TABLE local(name TEXT PRIMARY KEY NOT NULL, size INTEGER NOT NULL,"
     " root BLOB NOT NULL, mtime_ns INTEGER NOT NULL, mode INTEGER NOT NULL,"
@@ -80,6 +81,8 @@ static const char *const steps[] = {
 	"ALTER TABLE fetch ADD COLUMN front INTEGER NOT NULL DEFAULT 0;",
 	/* 3: nothing was known of directories. */
 	MAKING,
+	/* 4: all tombstones stayed. */
+	"ALTER TABLE peer ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;",
 };
 
 #define SCHEMA_VERSION ((int)(sizeof(steps) / sizeof(steps[0])) + 1)

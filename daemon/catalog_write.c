@@ -175,6 +175,14 @@ take_group(struct catalog *catalog)
 	return first;
 }
 
+static bool
+do_some_chores(struct db *db)
+{
+	/* Each in its turn: what the one drops, the other has to sweep. */
+	bool has_more = tombstones_collect(db);
+	return names_tidy(db) || has_more;
+}
+
 bool
 write_waiting(struct catalog *catalog)
 {
@@ -185,7 +193,7 @@ write_waiting(struct catalog *catalog)
 		return false;
 	write_list(catalog, group);
 	/* Some in any case, lest they grow as long as work keeps coming. */
-	catalog->has_chores = names_tidy(catalog->writer);
+	catalog->has_chores = do_some_chores(catalog->writer);
 	return true;
 }
 
@@ -193,6 +201,6 @@ bool
 write_chores(struct catalog *catalog)
 {
 	if (catalog->has_chores)
-		catalog->has_chores = names_tidy(catalog->writer);
+		catalog->has_chores = do_some_chores(catalog->writer);
 	return catalog->has_chores;
 }

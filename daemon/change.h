@@ -30,7 +30,7 @@ struct change_page {
 	uint64_t since;			/* changes after this seq ... */
 	uint64_t through;		/* ... up to this one are all here */
 	uint64_t head;			/* the peer's newest seq when the page was made */
-	bool is_reset;			/* epoch or since were not to be served: forget what you had; this begins at 0 */
+	bool is_reset;			/* epoch or since were not to be served, or removals since are forgotten: drop what you had; this begins at 0 */
 	uint64_t file_count, byte_count; /* the peer's files in all */
 	size_t count;
 	struct change *items;		/* ascending seq */
@@ -40,6 +40,7 @@ struct change_page {
 struct change_question {
 	const char *peer;		/* borrowed */
 	uint64_t epoch, since;		/* changes after this seq of this epoch; 0, 0: from the beginning */
+	uint64_t begun;			/* `head` of the page that began at 0, from which the asker goes on; or since; 0: not told */
 	uint32_t limit;			/* changes of the page, 1 to CHANGE_PAGE_MAX */
 };
 

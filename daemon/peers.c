@@ -260,6 +260,7 @@ peers_remember(struct peers *peers, const struct catalog_peer *told)
 	peer->saved_ms = now_ms;
 	peer->epoch = told->epoch;
 	peer->seq = told->seq;
+	peer->begun = told->floor;
 	peer->file_count = told->file_count;
 	peer->byte_count = told->byte_count;
 	snprintf(peer->name, sizeof(peer->name), "%s", told->name != NULL ? told->name : "");

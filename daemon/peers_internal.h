@@ -91,6 +91,7 @@ struct peer {
 
 	/* Its catalog: how far we have it, and what is to be done. */
 	uint64_t epoch, seq;
+	uint64_t begun;			/* at which of its heads we began with the epoch, or later, up to seq */
 	uint64_t wanted_epoch, wanted_seq;
 	uint64_t quiet_until_ms;	/* notices wait until */
 	uint64_t hold_until_ms;		/* everything waits until, after pages that made no sense */

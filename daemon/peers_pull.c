@@ -19,6 +19,10 @@
  * news are pulled at once.  A page that makes no sense, or a catalog that begins anew twice in
  * pace.resync_ms, holds everything up until that has passed.
  *
+ * BEGINNING ANEW.  A peer does not remember its removals for ever (catalog_tombstones.c).  Who comes too late for
+ * them is answered from the beginning, and from then on says with each question at which of the peer's heads that was; so do
+ * the pages that are asked for ahead.
+ *
  * A page that our own catalog cannot take, as on a full disk, is no fault of the peer: it is asked for
  * again soon, then less and less often up to pace.unwritten_max_ms; until one is taken, of one peer at a time.
  *
@@ -41,6 +45,7 @@ struct pull {
 	struct peers *peers;
 	struct peer *peer;
 	uint64_t epoch, since; /* asked for, or to be asked for next */
+	uint64_t begun;        /* at this head of the peer */
 	enum wire wire;
 	struct transport_request *request;
 	bool is_asking, has_more;
@@ -53,6 +58,7 @@ struct commit {
 	struct peers *peers;
 	struct pull *pull;
 	uint64_t to_epoch, to_seq; /* where the page leads */
+	uint64_t begun;
 	bool is_last;
 	struct commit *next;
 };
@@ -144,7 +150,7 @@ conclude(struct peers *peers, struct peer *peer, int code, bool has_more)
 {
 	if (code == P2P_CONFLICT) {
 		/* The replica is not where we thought: all of it again. */
-		peer->epoch = peer->seq = 0;
+		peer->epoch = peer->seq = peer->begun = 0;
 		may_resync(peers, peer);
 		want(peer, clock_ms());
 	} else if (code == P2P_TOO_MANY) {
@@ -226,6 +232,7 @@ advance(struct peers *peers, const struct commit *commit)
 	peers->unwritten = 0;
 	peer->epoch = commit->to_epoch;
 	peer->seq = commit->to_seq;
+	peer->begun = commit->begun;
 	if (has_moved && commit->is_last)
 		peers_moved(peers, peer);
 }
@@ -265,6 +272,8 @@ submit(struct pull *pull, struct change_page *page)
 	struct catalog_batch *batch = catalog_batch_new();
 	struct commit *commit = mem_zero(1, sizeof(*commit));
 
+	if (page->is_reset)
+		pull->begun = page->head;
 	pull->epoch = page->epoch;
 	pull->since = page->through;
 	pull->has_more = page->through < page->head;
@@ -274,6 +283,7 @@ submit(struct pull *pull, struct change_page *page)
 				   .pull = pull,
 				   .to_epoch = page->epoch,
 				   .to_seq = page->through,
+				   .begun = pull->begun,
 				   .is_last = !pull->has_more,
 				   .next = peers->commits };
 	peers->commits = commit;
@@ -408,6 +418,7 @@ ask(struct pull *pull)
 		.peer = pull->peer->id,
 		.epoch = pull->epoch,
 		.since = pull->since,
+		.begun = pull->begun > pull->since ? pull->begun : pull->since,
 		.limit = CHANGE_PAGE_MAX,
 	};
 	char address[NODE_ADDRESS_SIZE];
@@ -424,8 +435,11 @@ start_pull(struct peers *peers, struct peer *peer)
 {
 	struct pull *pull = mem_zero(1, sizeof(*pull));
 
-	*pull =
-	    (struct pull){ .peers = peers, .peer = peer, .epoch = peer->epoch, .since = peer->seq };
+	*pull = (struct pull){ .peers = peers,
+			       .peer = peer,
+			       .epoch = peer->epoch,
+			       .since = peer->seq,
+			       .begun = peer->begun };
 	peer->pull = pull;
 	peer->pull_wanted = false;
 	peers->pulls++;

@@ -207,6 +207,8 @@ rest_get_catalog(struct rest_request *req)
 	if (code == P2P_OK)
 		code = rest_request_number(req, "since", NUMBER_MAX, 0, &question.since);
 	if (code == P2P_OK)
+		code = rest_request_number(req, "begun", NUMBER_MAX, 0, &question.begun);
+	if (code == P2P_OK)
 		code = parse_limit(req, CHANGE_PAGE_MAX, CHANGE_PAGE_MAX, &question.limit);
 	if (code == P2P_OK)
 		code = service_changes(req->rest->service, &question, &page, &req->err);

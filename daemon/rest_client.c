@@ -200,12 +200,13 @@ pull(struct transport *transport, const char *address, const struct change_quest
      transport_pull_fn fn, void *arg)
 {
 	struct rest_client *client = client_of(transport);
-	char path[160];
+	char path[200];
 
 	assert(digest_is_base32(question->peer));
-	snprintf(path, sizeof(path),
-		 "/v1/catalog?peer=%s&epoch=%" PRIu64 "&since=%" PRIu64 "&limit=%u", question->peer,
-		 question->epoch, question->since, question->limit);
+	snprintf(
+	    path, sizeof(path),
+	    "/v1/catalog?peer=%s&epoch=%" PRIu64 "&since=%" PRIu64 "&begun=%" PRIu64 "&limit=%u",
+	    question->peer, question->epoch, question->since, question->begun, question->limit);
 	struct request *request = new_request(client, PULL, "GET", address, path, arg);
 	request->fn.pull = fn;
 	return start(request);

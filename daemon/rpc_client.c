@@ -360,6 +360,7 @@ pull(struct transport *transport, const char *address, const struct change_quest
 	message.peer = (char *)question->peer;
 	message.epoch = question->epoch;
 	message.since = question->since;
+	message.begun = question->begun;
 	message.limit = question->limit;
 	pack(request, &message.base);
 	request->fn.pull = fn;

@@ -337,6 +337,8 @@ check_changes(const P2p__V1__ChangesRequest *request, struct error *err)
 		return error_set(err, P2P_BAD_REQUEST, "epoch: wanted a number below 2^53");
 	if (request->since > NUMBER_MAX)
 		return error_set(err, P2P_BAD_REQUEST, "since: wanted a number below 2^53");
+	if (request->begun > NUMBER_MAX)
+		return error_set(err, P2P_BAD_REQUEST, "begun: wanted a number below 2^53");
 	if (request->limit > CHANGE_PAGE_MAX)
 		return error_set(err, P2P_BAD_REQUEST, "limit: wanted 1 to %d", CHANGE_PAGE_MAX);
 	return P2P_OK;
@@ -349,6 +351,7 @@ RPC_TAKE(rpc_changes)
 		.peer = request->peer[0] != '\0' ? request->peer : NULL,
 		.epoch = request->epoch,
 		.since = request->since,
+		.begun = request->begun,
 		.limit = request->limit != 0 ? request->limit : CHANGE_PAGE_MAX,
 	};
 	struct change_page *page;

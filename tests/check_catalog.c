@@ -772,6 +772,7 @@ START_TEST(test_a_catalog_of_version_2_is_brought_up_to_date)
 	static const char to_version_2[] = "ALTER TABLE fetch DROP COLUMN priority;"
 					   "ALTER TABLE fetch DROP COLUMN front;"
 					   "DROP TABLE making;"
+					   "ALTER TABLE peer DROP COLUMN floor;"
 					   "PRAGMA user_version=2";
 	struct kit *kit = kit_new();
 	struct catalog_fetch_item item = { .name = "z", .content = kit_content("x", 5) };

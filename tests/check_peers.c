@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "catalog_kit.h"
 #include "clock.h"
@@ -31,6 +32,8 @@ struct node {
 	unsigned here, away, forgotten; /* events */
 	unsigned told_forgotten;
 	unsigned greeted, pulled, noticed, left; /* requests that reached it */
+	unsigned resets;                         /* pages of it that began anew */
+	void (*after_page)(struct node *node);   /* NULL: nothing */
 };
 
 struct stage {
@@ -102,9 +105,13 @@ answer_pull(struct message *message, struct node *to, struct error *err)
 	/* On the mind, which only a test may do. */
 	message->question.limit = 3;
 	code = catalog_changes(to->catalog, &message->question, &page);
-	if (code == P2P_OK)
-		message->fn.pull(message->arg, P2P_OK, err, page);
-	return code;
+	if (code != P2P_OK)
+		return code;
+	to->resets += page->is_reset;
+	message->fn.pull(message->arg, P2P_OK, err, page);
+	if (to->after_page != NULL)
+		to->after_page(to);
+	return P2P_OK;
 }
 
 static int
@@ -821,6 +828,199 @@ START_TEST(test_remembered_peers_are_greeted_without_a_seed)
 }
 END_TEST
 
+/* --- removals that are forgotten --- */
+
+#define REMOVALS_KEPT 8
+
+/* Files that come and go. */
+static void
+churn(struct node *node, const char *stem, int count)
+{
+	struct catalog_batch *batch = catalog_batch_new();
+
+	for (int i = 0; i < count; i++) {
+		char *name = mem_format("%s-%d", stem, i);
+		struct catalog_local file = kit_file(name, 5);
+
+		catalog_batch_put(batch, name, &file, NULL, 0);
+		catalog_batch_remove(batch, name);
+		free(name);
+	}
+	ck_assert_int_eq(catalog_submit_wait(node->catalog, batch), P2P_OK);
+}
+
+/* Removals up to this seq are, or are to be, forgotten. */
+static bool
+has_forgotten(struct node *node, uint64_t seq)
+{
+	struct catalog_head head;
+	struct change_page *page;
+
+	catalog_head(node->catalog, &head);
+	struct change_question question = {
+		.peer = node->self.id, .epoch = head.epoch, .since = seq - 1, .begun = 1, .limit = 1
+	};
+	ck_assert_int_eq(catalog_changes(node->catalog, &question, &page), P2P_OK);
+	bool answer = page->is_reset;
+	change_page_free(page);
+	return answer;
+}
+
+static void
+forget_through(struct node *node, uint64_t seq)
+{
+	for (uint64_t until_ms = clock_ms() + WAIT_MS;
+	     !has_forgotten(node, seq) && clock_ms() < until_ms;)
+		usleep(1000);
+	ck_assert(has_forgotten(node, seq));
+}
+
+static uint64_t
+files_known(struct node *node, const struct node *of)
+{
+	struct catalog_head head;
+	struct change_page *page;
+	uint64_t live = 0;
+
+	catalog_head(of->catalog, &head);
+	ck_assert_int_eq(
+	    catalog_changes(node->catalog, KIT_ASK(of->self.id, head.epoch, 0, 1000), &page),
+	    P2P_OK);
+	ck_assert_uint_eq(page->through, head.seq);
+	for (size_t i = 0; i < page->count; i++)
+		live += !page->items[i].is_removed;
+	ck_assert_uint_eq(page->file_count, live);
+	change_page_free(page);
+	return live;
+}
+
+/* The second has 20 files that stay, seqs 1 to 20; the first knows them and is away. */
+static struct node *
+know_and_go(struct stage *stage)
+{
+	stage_open(stage, 2);
+	struct node *owner = &stage->nodes[1];
+
+	catalog_limit_tombstones(owner->catalog, REMOVALS_KEPT);
+	for (int i = 0; i < 20; i++) {
+		char *name = mem_format("stays-%d", i);
+
+		put(owner, name);
+		free(name);
+	}
+	put(owner, "goes");
+	stage_start(stage);
+	WAIT_FOR(stage, has_all_of(&stage->nodes[0], owner));
+	ck_assert_uint_eq(owner->resets, 1);
+	owner->is_down = true;
+	WAIT_FOR(stage, count_in(&stage->nodes[0], PEER_AWAY) == 1);
+	/* So that it may begin anew once more. */
+	turn_for(stage, 600);
+	struct catalog_batch *batch = catalog_batch_new();
+	catalog_batch_remove(batch, "goes");
+	ck_assert_int_eq(catalog_submit_wait(owner->catalog, batch), P2P_OK);
+	churn(owner, "log", 60);
+	forget_through(owner, 22 + 60);
+	return owner;
+}
+
+START_TEST(test_who_was_away_for_long_begins_anew_and_ends_with_the_same)
+{
+	struct stage stage;
+	struct node *owner = know_and_go(&stage);
+
+	owner->is_down = false;
+	WAIT_FOR(&stage, has_all_of(&stage.nodes[0], owner));
+	/* Once: 20 files in pages of 3, which are asked for ahead, lie below the floor. */
+	ck_assert_uint_eq(owner->resets, 2);
+	ck_assert_uint_eq(files_known(&stage.nodes[0], owner), 20);
+	/* What comes next is joined on to that. */
+	put(owner, "new");
+	peers_tell(owner->peers);
+	WAIT_FOR(&stage, has_all_of(&stage.nodes[0], owner));
+	ck_assert_uint_eq(owner->resets, 2);
+	ck_assert_uint_eq(files_known(&stage.nodes[0], owner), 21);
+	stage_close(&stage);
+}
+END_TEST
+
+static void
+forget_a_little(struct node *node)
+{
+	node->after_page = NULL;
+	churn(node, "a little", 5);
+	forget_through(node, 22 + 70);
+}
+
+static void
+forget_all(struct node *node)
+{
+	node->after_page = NULL;
+	churn(node, "very much", 60);
+	forget_through(node, 22 + 2 * 60 + 1);
+}
+
+/* _i: 0 the floor comes to where the head was when the follower began, 1 it passes that. */
+START_TEST(test_the_floor_moves_while_somebody_begins_anew)
+{
+	struct stage stage;
+	struct node *owner = know_and_go(&stage);
+
+	owner->after_page = _i == 0 ? forget_a_little : forget_all;
+	owner->is_down = false;
+	WAIT_FOR(&stage, has_all_of(&stage.nodes[0], owner));
+	ck_assert_ptr_null(owner->after_page);
+	/* The first page of the third beginning may come too early, and is asked for again. */
+	ck_assert_uint_ge(owner->resets, _i == 0 ? 2 : 3);
+	ck_assert_uint_le(owner->resets, _i == 0 ? 2 : 4);
+	ck_assert_uint_eq(files_known(&stage.nodes[0], owner), 20);
+	stage_close(&stage);
+}
+END_TEST
+
+static void
+break_off(struct node *node)
+{
+	if (node->resets == 2)
+		node->is_down = true;
+}
+
+static void
+start_anew(struct stage *stage, struct node *node)
+{
+	size_t stopped = 0;
+
+	peers_stop(node->peers, on_stopped, &stopped);
+	pump_until(stage, &stopped, 1);
+	turn_for(stage, 50);
+	peers_free(node->peers);
+	open_peers(node);
+	ck_assert_int_eq(catalog_peers(node->catalog, remember, node->peers), P2P_OK);
+	peers_start(node->peers);
+}
+
+/* _i: 0 the line breaks, 1 who follows is started anew besides. */
+START_TEST(test_who_is_interrupted_while_beginning_anew_goes_on_there)
+{
+	struct stage stage;
+	struct node *owner = know_and_go(&stage), *node = &stage.nodes[0];
+
+	owner->after_page = break_off;
+	owner->is_down = false;
+	WAIT_FOR(&stage, owner->is_down);
+	if (_i == 0)
+		WAIT_FOR(&stage, count_in(node, PEER_AWAY) == 1);
+	else
+		start_anew(&stage, node);
+	owner->after_page = NULL;
+	owner->is_down = false;
+	WAIT_FOR(&stage, has_all_of(node, owner));
+	ck_assert_uint_eq(owner->resets, 2);
+	ck_assert_uint_eq(files_known(node, owner), 20);
+	stage_close(&stage);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -845,6 +1045,10 @@ main(void)
 	tcase_add_test(tcase, test_a_late_notice_does_not_hide_a_newer_one);
 	tcase_add_test(tcase, test_a_replica_that_was_lost_is_pulled_anew);
 	tcase_add_test(tcase, test_remembered_peers_are_greeted_without_a_seed);
+	tcase_add_test(tcase, test_who_was_away_for_long_begins_anew_and_ends_with_the_same);
+	tcase_add_loop_test(tcase, test_the_floor_moves_while_somebody_begins_anew, 0, 2);
+	tcase_add_loop_test(tcase, test_who_is_interrupted_while_beginning_anew_goes_on_there, 0,
+			    2);
 	suite_add_tcase(suite, tcase);
 
 	SRunner *runner = srunner_create(suite);

@@ -918,6 +918,8 @@ START_TEST(test_every_route_answers_and_every_other_method_is_refused)
 	expect("GET", "/v1/peers", "", "", 200, NULL);
 	expect("GET", "/v1/catalog", "", "", 200, NULL);
 	expect("GET", "/v1/catalog?limit=0", "", "", 400, "bad-request");
+	expect("GET", "/v1/catalog?begun=7", "", "", 200, NULL);
+	expect("GET", "/v1/catalog?begun=9007199254740992", "", "", 400, "bad-request");
 	expect("GET", "/v1/files?match=odd", "", "", 400, "bad-request");
 	expect("GET", "/v1/fetches", "", "", 200, NULL);
 	expect("GET", "/v1/fetches/1", "", "", 404, "not-found");

@@ -675,7 +675,7 @@ START_TEST(test_a_pull_gives_the_page)
 	struct change change = {
 		.seq = 1, .name = (char *)"x", .content = content(5), .mode = 0644
 	};
-	struct change_question question = { .peer = ID, .epoch = 7, .since = 8, .limit = 9 };
+	struct change_question question = { .peer = ID, .epoch = 7, .since = 8, .begun = 10, .limit = 9 };
 	struct stage stage;
 	char text[4096];
 
@@ -692,7 +692,7 @@ START_TEST(test_a_pull_gives_the_page)
 	ck_assert_msg(stage.outcome.code == P2P_OK, "%s", stage.outcome.text);
 	ck_assert_uint_eq(stage.outcome.page->count, 1);
 	ck_assert_ptr_nonnull(
-	    strstr(stage.server.request, "GET /v1/catalog?peer=" ID "&epoch=7&since=8&limit=9 "));
+	    strstr(stage.server.request, "GET /v1/catalog?peer=" ID "&epoch=7&since=8&begun=10&limit=9 "));
 	stage_close(&stage);
 	change_page_free(page);
 	free(body);

@@ -448,7 +448,7 @@ START_TEST(test_a_pull_gives_the_page)
 	struct change change = {
 		.seq = 1, .name = (char *)"x", .content = content(5), .mode = 0644
 	};
-	struct change_question question = { .peer = ID, .epoch = 7, .since = 8, .limit = 9 };
+	struct change_question question = { .peer = ID, .epoch = 7, .since = 8, .begun = 10, .limit = 9 };
 	struct stage stage;
 
 	strcpy(page->peer, ID);
@@ -470,6 +470,7 @@ START_TEST(test_a_pull_gives_the_page)
 	    NULL, stage.request_len, (const uint8_t *)stage.request);
 	ck_assert_uint_eq(asked->epoch, 7);
 	ck_assert_uint_eq(asked->since, 8);
+	ck_assert_uint_eq(asked->begun, 10);
 	ck_assert_uint_eq(asked->limit, 9);
 	p2p__v1__changes_request__free_unpacked(asked, NULL);
 	p2p__v1__changes_response__free_unpacked(answer, NULL);

@@ -698,6 +698,9 @@ START_TEST(test_changes_that_cannot_be_told_are_refused)
 	request.epoch = 1ull << 53;
 	refused(CHANGES, &request, INVALID, "bad-request: epoch");
 	request.epoch = 0;
+	request.begun = 1ull << 53;
+	refused(CHANGES, &request, INVALID, "bad-request: begun");
+	request.begun = 0;
 	request.since = UINT64_MAX;
 	refused(CHANGES, &request, INVALID, "bad-request: since");
 	request.since = 0;
