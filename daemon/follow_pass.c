@@ -280,6 +280,7 @@ look_at_peer(struct follow_pass *pass, const struct follow_peer *peer)
 			pass->has_more = true;
 			break;
 		}
+		/* Without `begun`: what is left goes on from here, whatever removals were forgotten. */
 		struct change_question question = {
 			.peer = peer->id,
 			.epoch = peer->epoch,
