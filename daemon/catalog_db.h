@@ -241,6 +241,8 @@ int pages_apply(struct db *db, struct catalog_batch *first, size_t count, struct
 /* The number of a name: 1, 0 unknown, or a code; the second makes it if need be. */
 int name_row_find(struct db *db, const char *name, int64_t *ret_id);
 int name_row_need(struct db *db, const char *name, int64_t *ret_id);
+/* What the index holds of a name, into ret[NAME_KEY_SIZE]. */
+void name_row_key(const char *name, char *ret);
 /* The last name that the index holds; what comes behind is to be walked.  Readers: inside of a transaction. */
 int64_t names_indexed(struct db *db);
 /* Scribe, outside of a transaction: does some of what can wait, in one of its own; true if there may be more to do. */

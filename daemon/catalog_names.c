@@ -52,9 +52,8 @@ name_row_need(struct db *db, const char *name, int64_t *ret_id)
 
 /* --- the index --- */
 
-/* ret[NAME_KEY_SIZE] */
-static void
-make_key(const char *name, char *ret)
+void
+name_row_key(const char *name, char *ret)
 {
 	char folded[NAME_FOLDED_SIZE];
 	size_t len = strlen(name);
@@ -102,7 +101,7 @@ index_tail(struct db *db)
 	    db_start(db, SQL_NAME_TAIL, db_int((uint64_t)indexed), db_int(INDEX_MAX), db_int(0));
 	for (; more > 0 && code == P2P_OK; more = db_next(db, SQL_NAME_TAIL)) {
 		indexed = (int64_t)db_col_int(db, SQL_NAME_TAIL, 0);
-		make_key(db_col_text(db, SQL_NAME_TAIL, 1), key);
+		name_row_key(db_col_text(db, SQL_NAME_TAIL, 1), key);
 		code = db_run(db, SQL_FIND_ADD, db_int((uint64_t)indexed), db_text(key));
 	}
 	if (more > 0)
@@ -138,7 +137,7 @@ sweep_one(struct db *db, int64_t indexed)
 
 	int code = P2P_OK;
 	if (is_gone && name[0] != '\0' && (int64_t)id <= indexed) {
-		make_key(name, key);
+		name_row_key(name, key);
 		code = db_run(db, SQL_FIND_DROP, db_int(id), db_text(key));
 	}
 	if (is_gone && code == P2P_OK)

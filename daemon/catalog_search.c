@@ -10,7 +10,7 @@
  *  - by fit: a substring or a pattern (catalog_fit.c);
  *  - by root: whatever has a content whose root begins so.
  *
- * What a page costs is bounded, whatever is asked: after LOOKS_MAX names, or LOOK_MS, the page ends
+ * What a page costs is bounded, whatever is asked: after LOOKS_MAX looks in vain, or LOOK_MS, the page ends
  * with what it has, and its cursor goes on from there. A page may therefore be short, or empty, and
  * still not be the last: only a page without a cursor is.
  *
@@ -24,8 +24,13 @@
 #include "clock.h"
 #include "mem.h"
 
-#define LOOKS_MAX         4000        /* names looked at for one page */
-#define LOOK_MS           50          /* ... or as many as can be looked at in this time */
+/*
+ * What a page may cost: so many looks that lead to nothing.  To read the entries of a name costs
+ * as much as some looks.  The clock is for a disk that is slow.
+ */
+#define LOOKS_MAX       3000
+#define LOOKS_TO_READ     2
+#define LOOK_MS           50
 #define LOOKS_PER_CLOCK   16          /* the clock is asked so often */
 #define HOLDERS_MAX_BYTES (64u << 20) /* of the text of one result's holders */
 
@@ -54,23 +59,48 @@ search_fit_of(const struct wish *wish, const char *name)
 	return is_ranked ? fit : NAME_FIT_INSIDE;
 }
 
-bool
-search_is_late(const struct wish *wish)
-{
-	return clock_ms() > wish->until_ms;
-}
-
-/* Counts a look; false if there were enough for one page. */
+/* Is there anything left to spend on another look? */
 static bool
 may_look(struct search *search, struct wish *wish)
 {
-	if (wish->looks == LOOKS_MAX ||
-	    (wish->looks % LOOKS_PER_CLOCK == LOOKS_PER_CLOCK - 1 && search_is_late(wish))) {
+	bool is_late =
+	    wish->looks++ % LOOKS_PER_CLOCK == LOOKS_PER_CLOCK - 1 && clock_ms() > wish->until_ms;
+	if (is_late || wish->spent >= LOOKS_MAX) {
 		search->is_more = true;
 		return false;
 	}
-	wish->looks++;
+	wish->spent++;
 	return true;
+}
+
+/* What told something was not in vain. */
+static void
+forgive_look(const struct search *search, struct wish *wish, uint32_t told)
+{
+	if (search->told > told)
+		wish->spent -= 1 + LOOKS_TO_READ;
+}
+
+/* Reads the entries of the name at hand.  P2P_OK or a code. */
+static int
+read_name(struct search *search, struct wish *wish)
+{
+	wish->spent += LOOKS_TO_READ;
+	return search_read_name(search);
+}
+
+/* The name at hand fits: 1 go on, 0 the page ends, or a code. */
+static int
+tell_name(struct search *search, struct wish *wish)
+{
+	uint32_t told = search->told;
+	int code = read_name(search, wish);
+	if (code < 0)
+		return code;
+	if (!search_tell_name(search))
+		return 0;
+	forgive_look(search, wish, told);
+	return 1;
 }
 
 void
@@ -84,7 +114,16 @@ search_pass_name(struct search *search)
 		snprintf(place->name, sizeof(place->name), "%s", search->name);
 }
 
-/* The row at hand of a walk: 1 go on, 0 the page ends, or a code. */
+bool
+search_refuse(struct wish *wish, const char *name)
+{
+	if (wish->doubts == 0)
+		return true;
+	sample_add(&wish->refused, name);
+	return wish->refused.count < SAMPLE_MAX;
+}
+
+/* The row at hand of a walk: 1 go on, 0 the page ends, SEARCH_DOUBT, or a code. */
 static int
 look(struct search *search, struct wish *wish, enum sql sql)
 {
@@ -95,22 +134,20 @@ look(struct search *search, struct wish *wish, enum sql sql)
 	bool fits = search_is_in_directory(wish, search->name);
 	if (fits && search->place.order == SEARCH_BY_FIT)
 		fits = search_fit_of(wish, search->name) == search->place.fit;
-	int code = fits ? search_read_name(search) : P2P_OK;
-	if (code < 0)
+	int code = fits ? tell_name(search, wish) : 1;
+	if (code <= 0)
 		return code;
-	if (fits && !search_tell_name(search))
-		return 0;
 	search_pass_name(search);
-	return 1;
+	return fits || search_refuse(wish, search->name) ? 1 : SEARCH_DOUBT;
 }
 
 int
 search_run(struct search *search, struct wish *wish, enum sql sql, int more)
 {
 	int code = 1;
-	while (more > 0 && code > 0) {
+	while (more > 0 && code == 1) {
 		code = look(search, wish, sql);
-		if (code > 0)
+		if (code == 1)
 			more = db_next(search->db, sql);
 	}
 	if (more > 0)
@@ -195,11 +232,14 @@ look_at_entry(struct search *search, struct wish *wish)
 	content.size_bytes = db_col_int(search->db, SQL_WALK_ROOT, 2);
 	db_col_digest(search->db, SQL_WALK_ROOT, 3, &content.root);
 	search->count = 0;
-	int code = search_is_in_directory(wish, search->name) ? search_read_name(search) : P2P_OK;
+	uint32_t told = search->told;
+	int code = search_is_in_directory(wish, search->name) ? read_name(search, wish) : P2P_OK;
 	if (code < 0)
 		return code;
-	return search_tell_content(search, &content,
-				   (int64_t)db_col_int(search->db, SQL_WALK_ROOT, 4));
+	bool goes_on = search_tell_content(search, &content,
+					   (int64_t)db_col_int(search->db, SQL_WALK_ROOT, 4));
+	forgive_look(search, wish, told);
+	return goes_on;
 }
 
 static int
@@ -246,6 +286,8 @@ make_wish(const struct catalog_query *query, const struct catalog_filter *filter
 {
 	size_t len = strlen(query->text), chars = 0;
 	*ret = (struct wish){ .until_ms = clock_ms() + LOOK_MS };
+	sample_init(&ret->all);
+	sample_init(&ret->refused);
 	if (query->match == CATALOG_GLOB)
 		ret->glob = query->text;
 	if (filter->directory != NULL && filter->directory[0] != '\0') {
@@ -299,6 +341,8 @@ walk(struct search *search)
 			code = walk_by_root(search, wish);
 			break;
 		}
+	sample_fini(&wish->all);
+	sample_fini(&wish->refused);
 	free(wish);
 	return code;
 }
@@ -358,8 +402,8 @@ catalog_find_root(struct catalog *catalog, const char *hex_prefix, uint32_t limi
 /* Steps from holder to holder in the index: a peer that has the content under a million names costs
  * no more than one that has it once. */
 int
-db_holders(struct db *db, const struct content_id *content,
-	   void (*fn)(void *arg, const char *peer), void *arg)
+db_holders(struct db *db, const struct content_id *content, void (*fn)(void *arg, const char *peer),
+	   void *arg)
 {
 	uint64_t after = SELF_NO;
 	int found;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * catalog_search.h - what the parts of a search share: catalog_search.c (which names are looked at, and in which
- * order), catalog_fit.c (best first), catalog_found.c (what is told of a name), catalog_terms.c (questions to the index), catalog_cursor.c (where a page
- * ended).  Not for others.
+ * order), catalog_fit.c (best first), catalog_found.c (what is told of a name), catalog_terms.c and
+ * catalog_choice.c (questions to the index), catalog_cursor.c (where a page ended).  Not for others.
  */
 #ifndef P2PD_CATALOG_SEARCH_H
 #define P2PD_CATALOG_SEARCH_H
@@ -52,6 +52,14 @@ struct search {
 	struct buf text; /* of the holders of one content */
 };
 
+#define SAMPLE_MAX 64 /* names: each is a bit of a mask */
+
+/* Some names, by which the index is asked; as their keys. */
+struct sample {
+	struct buf keys; /* one behind the other, each with its NUL */
+	unsigned count;
+};
+
 /* What a walk wants of a name. */
 struct wish {
 	char text[NAME_FOLDED_SIZE]; /* SUBSTRING: folded.  EXACT, UNDER: composed */
@@ -59,7 +67,10 @@ struct wish {
 	const char *glob;            /* or NULL */
 	const char *directory;       /* without a slash at its end, or NULL */
 	size_t directory_len;
-	unsigned looks;
+	struct sample all;     /* of all names; BY_FIT */
+	struct sample refused; /* the index named them, and they do not fit */
+	unsigned doubts;       /* how often the question may still be made better */
+	unsigned looks, spent; /* on names; spent in vain, in looks */
 	uint64_t until_ms;
 };
 
@@ -68,12 +79,13 @@ struct wish {
 bool search_is_in_directory(const struct wish *wish, const char *name);
 /* How the text or the pattern fits, as far as it counts. */
 enum name_fit search_fit_of(const struct wish *wish, const char *name);
-/* The time of a page is over. */
-bool search_is_late(const struct wish *wish);
 /* All of the name at hand is done. */
 void search_pass_name(struct search *search);
+/* The row at hand of a walk does not fit, though the index named it.  False: so many that the index is to be asked better. */
+bool search_refuse(struct wish *wish, const char *name);
 /* Looks at all rows (number of the name, name) of a walk that was started; `more` is what that answered.
- * 1 the walk is over, 0 the page, or a code. */
+ * 1 the walk is over, 0 the page, or a code; SEARCH_DOUBT: wish->refused is full. */
+#define SEARCH_DOUBT 2
 int search_run(struct search *search, struct wish *wish, enum sql sql, int more);
 
 /* --- catalog_fit.c --- */
@@ -92,19 +104,45 @@ bool search_tell_content(struct search *search, const struct content_id *content
 
 /* --- catalog_terms.c --- */
 
-#define TERMS_MAX 8 /* of one question: each more costs more than it spares */
+#define TERMS_MAX	48		/* of one question, that may be asked for */
+#define TERM_SIZE	16		/* three characters of UTF-8, and NUL */
+#define TERM_EITHER	'\x01'		/* in a term: a blank or NAME_KEY_LAST */
 
-/* A question to the index, in the language of FTS5: what every key that fits has. */
+/* What every key that fits has, in no order.  Begins as { 0 }. */
 struct terms {
-	struct buf text; /* "": it cannot help */
-	unsigned count;
+	char list[TERMS_MAX][TERM_SIZE];
+	unsigned count; /* 0: the index cannot help */
 };
-void terms_init(struct terms *terms);
-void terms_fini(struct terms *terms);
 /* Of names that the folded `text` fits so. */
 void terms_fit(struct terms *terms, const char *text, enum name_fit fit);
 void terms_glob(struct terms *terms, const char *glob);
 void terms_directory(struct terms *terms, const char *directory);
+
+/* --- catalog_choice.c --- */
+
+/* To be freed by sample_fini(). */
+void sample_init(struct sample *sample);
+void sample_fini(struct sample *sample);
+void sample_clear(struct sample *sample);
+/* There is room for SAMPLE_MAX. */
+void sample_add(struct sample *sample, const char *name);
+/* Adds some of all names up to `indexed`; a failure leaves them fewer. */
+void sample_take(struct sample *sample, struct db *db, int64_t indexed);
+
+#define QUESTION_SIZE 512
+
+/* What the index is asked, and what else it could be. */
+struct question {
+	struct terms terms;
+	double shares[TERMS_MAX]; /* of all names that have each, about */
+	uint64_t taken;           /* of the terms: those that are asked for */
+	double candidates;        /* about how many names it will name; 0: few */
+	char text[QUESTION_SIZE]; /* in the language of FTS5; "": there are no terms */
+};
+/* Takes those of question->terms that are worth their price in a walk through all names, so many, that are like `all`. */
+void question_begin(struct question *question, const struct sample *all, double names);
+/* Takes more of them: of `walked` names it named `refused`, which do not fit; `names` are to come.  False: none is worth it. */
+bool question_improve(struct question *question, const struct sample *refused, double walked, double names);
 
 /* --- catalog_cursor.c --- */
 

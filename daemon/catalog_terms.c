@@ -3,39 +3,22 @@
  * catalog_terms.c - what the index is asked, so that it names few candidates and misses none.
  *
  * The index knows of each key (name_search_key()) which three characters in a row it has, and
- * nothing of their order.  A text of n characters has n - 2 such threes; of these a few are asked
- * for, evenly spread: those that lie apart tell nearly as much as all of them, and each costs a
- * walk through its list. Whoever is a candidate is looked at again as a whole (catalog_search.c).
+ * nothing of their order.  A text of n characters has n - 2 such threes, its terms.  Here they are
+ * listed; which few of them are asked for is chosen by catalog_choice.c, and whoever is a candidate
+ * then is looked at again as a whole (catalog_search.c).
  *
  * A text does not say where in the name its `/` will be: the last one of a name has another mark
- * in the key than those before it.  Such a place is EITHER here, and a three with it is asked for
+ * in the key than those before it.  Such a place is TERM_EITHER here, and a three with it is asked for
  * as one or the other.  The key has no quotes, so neither has a term.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "catalog_search.h"
-#include "mem.h"
 
-#define EITHER       '\x01' /* a blank or NAME_KEY_LAST */
 #define TERM_CHARS   3
 #define PIECE_SIZE   (NAME_KEY_SIZE + 2)
-#define TEXT_MAX     (TERMS_MAX * 64) /* bytes of a question */
+#define PIECE_MAX    (TERMS_MAX * 3 / 4) /* terms of one piece: others may have some as well */
 #define GLOB_SPECIAL "*?["
-
-void
-terms_init(struct terms *terms)
-{
-	*terms = (struct terms){ 0 };
-	buf_init(&terms->text, TEXT_MAX);
-	buf_adds(&terms->text, "");
-}
-
-void
-terms_fini(struct terms *terms)
-{
-	buf_fini(&terms->text);
-}
 
 static bool
 is_first_byte(char c)
@@ -43,40 +26,31 @@ is_first_byte(char c)
 	return ((unsigned char)c & 0xc0) != 0x80;
 }
 
-/* Adds one, as a quoted string, with `mark` for EITHER. */
-static void
-add_quoted(struct buf *text, const char *term, size_t len, char mark)
+static bool
+has_term(const struct terms *terms, const char *term, size_t len)
 {
-	buf_adds(text, "\"");
-	for (size_t i = 0; i < len; i++)
-		buf_add(text, term[i] == EITHER ? &mark : &term[i], 1);
-	buf_adds(text, "\"");
+	for (unsigned i = 0; i < terms->count; i++)
+		if (strlen(terms->list[i]) == len && memcmp(terms->list[i], term, len) == 0)
+			return true;
+	return false;
 }
 
 static void
 add_term(struct terms *terms, const char *term, size_t len)
 {
-	const char *either = memchr(term, EITHER, len);
-	bool has_two =
-	    either != NULL && memchr(either + 1, EITHER, len - (size_t)(either + 1 - term)) != NULL;
+	const char *either = memchr(term, TERM_EITHER, len);
+	bool has_two = either != NULL &&
+		       memchr(either + 1, TERM_EITHER, len - (size_t)(either + 1 - term)) != NULL;
 
-	if (has_two || terms->count == TERMS_MAX)
+	if (has_two || terms->count == TERMS_MAX || has_term(terms, term, len))
 		return;
-	if (terms->count++ > 0)
-		buf_adds(&terms->text, " AND ");
-	if (either != NULL)
-		buf_adds(&terms->text, "(");
-	add_quoted(&terms->text, term, len, ' ');
-	if (either != NULL) {
-		buf_adds(&terms->text, " OR ");
-		add_quoted(&terms->text, term, len, NAME_KEY_LAST);
-		buf_adds(&terms->text, ")");
-	}
+	memcpy(terms->list[terms->count], term, len);
+	terms->list[terms->count++][len] = '\0';
 }
 
-/* Adds up to `most` terms of a piece of a key. */
+/* Adds the terms of a piece of a key; of a long one PIECE_MAX, evenly spread. */
 static void
-add_piece(struct terms *terms, const char *piece, unsigned most)
+add_piece(struct terms *terms, const char *piece)
 {
 	size_t starts[PIECE_SIZE + 1], chars = 0, at = 0;
 
@@ -87,9 +61,7 @@ add_piece(struct terms *terms, const char *piece, unsigned most)
 	if (chars < TERM_CHARS)
 		return;
 	size_t last = chars - TERM_CHARS;
-	size_t count = (chars + TERM_CHARS - 1) / TERM_CHARS;
-	if (count > most)
-		count = most;
+	size_t count = last < PIECE_MAX ? last + 1 : PIECE_MAX;
 	for (size_t i = 0; i < count; i++) {
 		size_t from = count > 1 ? i * last / (count - 1) : 0;
 
@@ -98,7 +70,7 @@ add_piece(struct terms *terms, const char *piece, unsigned most)
 }
 
 /*
- * As text[0..len) stands in a key, with EITHER for each `/` or, if all but the last are known to be
+ * As text[0..len) stands in a key, with TERM_EITHER for each `/` or, if all but the last are known to be
  * no name's last, for that one alone.
  */
 static char *
@@ -114,7 +86,7 @@ write_piece(const char *text, size_t len, bool is_last_alone, char *ret)
 		len -= part;
 		if (len == 0)
 			break;
-		*ret++ = EITHER;
+		*ret++ = TERM_EITHER;
 		text++;
 		len--;
 		if (is_last_alone)
@@ -134,7 +106,7 @@ terms_fit(struct terms *terms, const char *text, enum name_fit fit)
 	if (has_slash && fit != NAME_FIT_INSIDE)
 		*at++ = ' ';
 	else if (fit == NAME_FIT_WORD)
-		*at++ = EITHER;
+		*at++ = TERM_EITHER;
 	else if (fit != NAME_FIT_INSIDE)
 		*at++ = NAME_KEY_LAST;
 	at = write_piece(text, strlen(text), true, at);
@@ -142,7 +114,7 @@ terms_fit(struct terms *terms, const char *text, enum name_fit fit)
 		*at++ = NAME_KEY_END;
 		*at = '\0';
 	}
-	add_piece(terms, piece, TERMS_MAX);
+	add_piece(terms, piece);
 }
 
 void
@@ -154,9 +126,9 @@ terms_directory(struct terms *terms, const char *directory)
 		return;
 	*at++ = ' ';
 	at = name_words(folded, strlen(folded), at);
-	*at++ = EITHER;
+	*at++ = TERM_EITHER;
 	*at = '\0';
-	add_piece(terms, piece, TERMS_MAX / 2);
+	add_piece(terms, piece);
 }
 
 /* The end of a set that begins at `[`; NULL if it is not closed. */
@@ -186,7 +158,7 @@ terms_glob(struct terms *terms, const char *glob)
 				*end++ = NAME_KEY_END;
 				*end = '\0';
 			}
-			add_piece(terms, piece, TERMS_MAX / 2);
+			add_piece(terms, piece);
 		}
 		glob += len;
 		if (*glob == '[')

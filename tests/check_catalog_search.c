@@ -14,6 +14,7 @@
 #include "buf.h"
 #include "catalog_db.h"
 #include "catalog_kit.h"
+#include "catalog_search.h"
 #include "clock.h"
 #include "mem.h"
 
@@ -179,6 +180,7 @@ END_TEST
 /* --- against a search that cannot be wrong --- */
 
 #define RANDOM_NAMES 900
+#define PLAIN_MAX    3000
 
 static unsigned
 draw(unsigned *state, unsigned below)
@@ -201,7 +203,7 @@ random_text(unsigned *state, unsigned least, unsigned most, char *ret)
 }
 
 struct plain {
-	char *names[RANDOM_NAMES];
+	char *names[PLAIN_MAX];
 	size_t count;
 };
 
@@ -304,6 +306,118 @@ START_TEST(test_the_index_finds_what_a_plain_look_at_all_names_finds)
 	for (size_t i = 0; i < plain.count; i++)
 		free(plain.names[i]);
 	kit_free(kit);
+}
+END_TEST
+
+/* Names as people give them, and pieces of these. */
+
+#define TREE_NAMES PLAIN_MAX
+
+static void
+tree_name(unsigned *state, char *ret)
+{
+	static const char *const words[] = { "report", "reports", "resume", "Straße", "summer",
+					     "sport",  "portal",  "写真",   "final",  "nature" };
+	static const char *const ends[] = { "jpg", "tar.gz", "pdf", "c" };
+	unsigned parts = draw(state, 4);
+	*ret = '\0';
+	for (unsigned i = 0; i < parts; i++)
+		ret += sprintf(ret, "%s %u/", words[draw(state, 10)], 2010 + draw(state, 9));
+	sprintf(ret, "%s-%s_%03u.%s", words[draw(state, 10)], words[draw(state, 10)],
+		draw(state, 1000), ends[draw(state, 4)]);
+}
+
+/* So many characters of a name, with something else at the end now and then. */
+static void
+piece_of(const char *name, unsigned *state, char *ret)
+{
+	size_t len = strlen(name), from = draw(state, (unsigned)len);
+	while (((unsigned char)name[from] & 0xc0) == 0x80)
+		from--;
+	size_t to = from + 3 + draw(state, 40);
+	if (to > len)
+		to = len;
+	while (((unsigned char)name[to] & 0xc0) == 0x80)
+		to++;
+	sprintf(ret, "%.*s%s", (int)(to - from), name + from,
+		draw(state, 4) == 0 ? "-report.pdf" : "");
+}
+
+START_TEST(test_long_pieces_of_paths_are_found_as_a_plain_look_finds_them)
+{
+	static struct plain plain;
+	unsigned state = 77;
+	struct kit *kit = kit_new();
+	char name[200], text[300];
+	while (plain.count < TREE_NAMES) {
+		tree_name(&state, name);
+		bool is_new = true;
+		for (size_t i = 0; i < plain.count && is_new; i++)
+			is_new = strcmp(plain.names[i], name) != 0;
+		if (is_new)
+			plain.names[plain.count++] = mem_string(name);
+	}
+	put_all(kit, (const char *const *)plain.names, plain.count);
+	await_index(kit, TREE_NAMES - 256);
+	for (int i = 0; i < QUERIES / 5; i++) {
+		struct catalog_filter filter = CATALOG_FILTER_NONE;
+		struct catalog_query query = { .text = text, .filter = &filter };
+		query.limit = 1 + draw(&state, 50);
+		piece_of(plain.names[draw(&state, TREE_NAMES)], &state, text);
+		filter.directory = draw(&state, 4) == 0 ? "summer 2012" : NULL;
+		char *want = plain_search(&plain, &query);
+		check_found(kit, query, want);
+		free(want);
+	}
+	for (size_t i = 0; i < plain.count; i++)
+		free(plain.names[i]);
+	kit_free(kit);
+}
+END_TEST
+
+/* --- what the index is asked --- */
+
+START_TEST(test_the_index_is_asked_for_what_few_names_have)
+{
+	static struct question question;
+	struct sample all;
+	sample_init(&all);
+	for (int i = 0; i < 32; i++)
+		sample_add(&all, "home/anna/Pictures/2019/IMG_1234.jpg");
+	terms_fit(&question.terms, "home/anna/zebra.jpg", NAME_FIT_INSIDE);
+	question_begin(&question, &all, 1e6);
+	ck_assert_msg(strstr(question.text, "z") != NULL, "%s", question.text);
+	ck_assert_ptr_null(strstr(question.text, "hom"));
+	ck_assert_ptr_null(strstr(question.text, "jpg"));
+	ck_assert_double_eq(question.candidates, 0);
+	sample_fini(&all);
+}
+END_TEST
+
+START_TEST(test_a_question_learns_from_the_names_that_did_not_fit)
+{
+	static struct question question;
+	struct sample all, refused;
+	sample_init(&all);
+	sample_init(&refused);
+	for (int i = 0; i < 32; i++)
+		sample_add(&all, "x");
+	for (int i = 0; i < 64; i++)
+		sample_add(&refused, "contract 2019/kernel");
+	terms_fit(&question.terms, "kernel-2", NAME_FIT_INSIDE);
+	question_begin(&question, &all, 1e6);
+	ck_assert_str_eq(question.text, "\"ker\"");
+	ck_assert(question_improve(&question, &refused, 1000, 1e6));
+	ck_assert_str_eq(question.text, "\"ker\" AND \"el \"");
+	/* They have all that could be asked for; or so few are left that it is not worth it. */
+	sample_clear(&refused);
+	sample_add(&refused, "kernel-2");
+	ck_assert(!question_improve(&question, &refused, 1000, 1e6));
+	sample_clear(&refused);
+	sample_add(&refused, "ker el");
+	ck_assert(!question_improve(&question, &refused, 1000, 1000));
+	sample_fini(&all);
+	sample_fini(&refused);
 }
 END_TEST
 
@@ -610,6 +724,9 @@ main(void)
 	tcase_add_test(all, test_the_best_fit_comes_first_and_then_what_is_new);
 	tcase_add_test(all, test_short_texts_are_found);
 	tcase_add_test(all, test_the_index_finds_what_a_plain_look_at_all_names_finds);
+	tcase_add_test(all, test_long_pieces_of_paths_are_found_as_a_plain_look_finds_them);
+	tcase_add_test(all, test_the_index_is_asked_for_what_few_names_have);
+	tcase_add_test(all, test_a_question_learns_from_the_names_that_did_not_fit);
 	tcase_add_test(all, test_a_page_ends_after_so_many_looks_and_goes_on);
 	tcase_add_test(all, test_pages_tell_all_that_stays_once_while_names_come_and_go);
 	tcase_add_test(all, test_a_cursor_of_another_search_or_another_catalog_is_refused);
