@@ -377,6 +377,23 @@ take_registration(struct peers *peers, struct peer *peer, const struct node_reco
 	peers_news(peer, theirs->epoch, theirs->seq, false);
 }
 
+/* A caller whom we do not know.  False if there is no room. */
+static bool
+take_stranger(struct peers *peers, const char *id, const char *from_host,
+	      const struct addresses *claimed)
+{
+	struct candidate *candidate =
+	    peers->count < PEERS_MAX ? peers_add_candidate(peers, id, from_host, claimed) : NULL;
+
+	if (candidate == NULL)
+		return false;
+	/* Others may have told of it before it was up, and it is not to wait until we try again. */
+	if (candidate->greet.greeting == NULL && addresses_have_host(claimed, from_host))
+		candidate->greet.due_ms = earlier(candidate->greet.due_ms,
+						  candidate->greet.begun_ms + peers->pace.again_ms);
+	return true;
+}
+
 int
 peers_registered(struct peers *peers, const struct node_record *theirs, const char *from_host,
 		 struct node_record **ret_known, size_t *ret_count, struct error *err)
@@ -394,11 +411,8 @@ peers_registered(struct peers *peers, const struct node_record *theirs, const ch
 	addresses_claimed(theirs, host, &claimed);
 	if (peer != NULL) {
 		take_registration(peers, peer, theirs, host, &claimed);
-	} else if (claimed.count > 0) {
-		if (peers->count == PEERS_MAX ||
-		    peers_add_candidate(peers, theirs->id, host, &claimed) == NULL)
-			return error_set(err, P2P_TOO_MANY,
-					 "This peer knows too many others already");
+	} else if (claimed.count > 0 && !take_stranger(peers, theirs->id, host, &claimed)) {
+		return error_set(err, P2P_TOO_MANY, "This peer knows too many others already");
 	}
 	/* Without an address that we could call, a caller gets its answer and no more. */
 	peers_tell_known(peers, peer, ret_known, ret_count);

@@ -517,7 +517,7 @@ peers_greet_due(struct peers *peers, uint64_t now_ms)
 	for (size_t i = 0; i < peers->count; i++)
 		if (peers->all[i]->greet.due_ms <= now_ms && peer_can_go(peers, peers->all[i]))
 			greet(peers, peers->all[i], NULL);
-	for (size_t i = 0; i < peers->candidate_count; i++) {
+	for (size_t i = 0; i < peers->candidate_count && peers->tries < PEERS_TRIES_MAX; i++) {
 		struct candidate *candidate = peers->candidates[i];
 
 		if (candidate->greet.due_ms > now_ms || !candidate_can_go(peers, candidate))
@@ -537,6 +537,9 @@ peers_greet_next(const struct peers *peers)
 	for (size_t i = 0; i < peers->count; i++)
 		if (peers->all[i]->greet.due_ms < next_ms && peer_can_go(peers, peers->all[i]))
 			next_ms = peers->all[i]->greet.due_ms;
+	/* While many are met, all turns are taken most of the time. */
+	if (peers->tries == PEERS_TRIES_MAX)
+		return next_ms;
 	for (size_t i = 0; i < peers->candidate_count; i++)
 		if (peers->candidates[i]->greet.due_ms < next_ms &&
 		    candidate_can_go(peers, peers->candidates[i]))

@@ -107,11 +107,13 @@ struct peer {
 /* Addresses at which somebody may be: a seed, or what was said of a peer by itself or by others. */
 struct candidate {
 	char id[PEER_ID_SIZE];		/* who is expected, "": anybody; of a seed: who answered */
-	char said_by[NODE_ADDRESS_SIZE];	/* the host that said so */
+	char said_by[NODE_ADDRESS_SIZE];	/* the host that said so first */
+	bool is_shared;			/* and others said the same */
 	bool is_seed, is_self, is_reached;
 	unsigned tries;
 	struct addresses addresses;
 	struct greeted greet;
+	struct candidate *next_same;	/* in its bucket */
 };
 
 struct peers {
@@ -130,6 +132,7 @@ struct peers {
 	struct peer *buckets[PEERS_BUCKETS];
 	struct candidate *candidates[PEERS_CANDIDATES_MAX + CONFIG_LIST_MAX];	/* seeds have their room */
 	size_t candidate_count;
+	struct candidate *candidate_buckets[PEERS_BUCKETS];	/* but seeds */
 	uint64_t generation;		/* moves with each change of a peer that others are to be told of */
 	uint64_t random;
 
@@ -176,7 +179,7 @@ struct peer *peers_lookup(const struct peers *peers, const char *id);
 struct peer *peers_add(struct peers *peers, const char *id);	/* NULL when full */
 void	peers_remove(struct peers *peers, struct peer *peer);	/* nothing may be under way */
 void	peers_set_state(struct peers *peers, struct peer *peer, enum peer_state state);
-/* NULL if there is no room.  One of the same id and host is only given other addresses. */
+/* NULL if there is no room.  One that says the same is given, and one of the same id and host gets these addresses. */
 struct candidate *peers_add_candidate(struct peers *peers, const char *id, const char *said_by,
 	    const struct addresses *addresses);
 void	peers_remove_candidate(struct peers *peers, struct candidate *candidate);

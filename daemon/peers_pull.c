@@ -488,7 +488,7 @@ peers_pull_next(const struct peers *peers)
 {
 	uint64_t next_ms = PEERS_NEVER;
 
-	for (size_t i = 0; i < peers->count; i++)
+	for (size_t i = 0; i < peers->count && has_room(peers); i++)
 		if (can_pull(peers, peers->all[i]) && pull_moment(peers, peers->all[i]) < next_ms)
 			next_ms = pull_moment(peers, peers->all[i]);
 	return next_ms;

@@ -8,7 +8,9 @@
  * leads to a greeting, and what answers becomes, or improves, a peer.
  *
  * Both tables are bounded, and of the candidates each host that says things has a bounded part.  A
- * saying of the same id by the same host replaces the earlier one.
+ * saying of the same id by the same host replaces the earlier one.  What several hosts say alike is
+ * one candidate, or the table would be full of a newcomer that all tell of, and have no room for the
+ * next; but none of them can replace it any more, for then one could take back what another said.
  */
 #include "peers_internal.h"
 
@@ -36,6 +38,18 @@ bool
 addresses_have(const struct addresses *addresses, const char *address)
 {
 	return index_of(addresses, address) < addresses->count;
+}
+
+/* In whatever order. */
+static bool
+addresses_equal(const struct addresses *a, const struct addresses *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (!addresses_have(b, a->items[i]))
+			return false;
+	return true;
 }
 
 void
@@ -180,14 +194,20 @@ addresses_claimed(const struct node_record *theirs, const char *from_host, struc
 
 /* Peers. */
 
-static struct peer **
-bucket_of(const struct peers *peers, const char *id)
+static size_t
+bucket_index(const char *id)
 {
 	uint32_t hash = 2166136261u; /* FNV-1a */
 
 	for (const char *c = id; *c != '\0'; c++)
 		hash = (hash ^ (unsigned char)*c) * 16777619u;
-	return (struct peer **)&peers->buckets[hash % PEERS_BUCKETS];
+	return hash % PEERS_BUCKETS;
+}
+
+static struct peer **
+bucket_of(const struct peers *peers, const char *id)
+{
+	return (struct peer **)&peers->buckets[bucket_index(id)];
 }
 
 struct peer *
@@ -266,41 +286,62 @@ peers_record(const struct peer *peer, struct node_record *ret)
 
 /* Candidates. */
 
-static struct candidate *
-find_candidate(const struct peers *peers, const char *id, const char *said_by, size_t *ret_said)
+static struct candidate **
+candidates_of(const struct peers *peers, const char *id)
 {
-	struct candidate *found = NULL;
+	return (struct candidate **)&peers->candidate_buckets[bucket_index(id)];
+}
 
-	*ret_said = 0;
-	for (size_t i = 0; i < peers->candidate_count; i++) {
-		struct candidate *candidate = peers->candidates[i];
+/* The one that says the same, whoever said it first; else the one that this host may replace. */
+static struct candidate *
+find_candidate(const struct peers *peers, const char *id, const char *said_by,
+	       const struct addresses *addresses)
+{
+	struct candidate *replaced = NULL;
 
-		if (candidate->is_seed || strcmp(candidate->said_by, said_by) != 0)
+	for (struct candidate *at = *candidates_of(peers, id); at != NULL; at = at->next_same) {
+		if (strcmp(at->id, id) != 0)
 			continue;
-		++*ret_said;
-		if (strcmp(candidate->id, id) == 0)
-			found = candidate;
+		if (addresses_equal(&at->addresses, addresses))
+			return at;
+		if (!at->is_shared && strcmp(at->said_by, said_by) == 0)
+			replaced = at;
 	}
-	return found;
+	return replaced;
+}
+
+static size_t
+count_said(const struct peers *peers, const char *said_by)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < peers->candidate_count; i++)
+		count += !peers->candidates[i]->is_seed &&
+			 strcmp(peers->candidates[i]->said_by, said_by) == 0;
+	return count;
 }
 
 struct candidate *
 peers_add_candidate(struct peers *peers, const char *id, const char *said_by,
 		    const struct addresses *addresses)
 {
-	size_t said;
-	struct candidate *candidate = find_candidate(peers, id, said_by, &said);
+	struct candidate *candidate = find_candidate(peers, id, said_by, addresses);
 
 	if (candidate != NULL) {
+		candidate->is_shared =
+		    candidate->is_shared || strcmp(candidate->said_by, said_by) != 0;
 		candidate->addresses = *addresses;
 		return candidate;
 	}
-	if (peers->candidate_count >= PEERS_CANDIDATES_MAX || said >= PEERS_CANDIDATES_HOST)
+	if (peers->candidate_count >= PEERS_CANDIDATES_MAX ||
+	    count_said(peers, said_by) >= PEERS_CANDIDATES_HOST)
 		return NULL;
 	candidate = mem_zero(1, sizeof(*candidate));
 	snprintf(candidate->id, sizeof(candidate->id), "%s", id);
 	snprintf(candidate->said_by, sizeof(candidate->said_by), "%s", said_by);
 	candidate->addresses = *addresses;
+	candidate->next_same = *candidates_of(peers, id);
+	*candidates_of(peers, id) = candidate;
 	peers->candidates[peers->candidate_count++] = candidate;
 	return candidate;
 }
@@ -309,6 +350,13 @@ void
 peers_remove_candidate(struct peers *peers, struct candidate *candidate)
 {
 	assert(candidate->greet.greeting == NULL);
+	/* A seed is in no bucket: who it is, is not known before it answers. */
+	for (struct candidate **at = candidates_of(peers, candidate->id); *at != NULL;
+	     at = &(*at)->next_same)
+		if (*at == candidate) {
+			*at = candidate->next_same;
+			break;
+		}
 	for (size_t i = 0; i < peers->candidate_count; i++)
 		if (peers->candidates[i] == candidate) {
 			peers->candidates[i] = peers->candidates[--peers->candidate_count];

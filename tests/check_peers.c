@@ -671,6 +671,76 @@ START_TEST(test_lying_registrants_cost_bounded_state)
 }
 END_TEST
 
+/* The addresses that are to be tried for an id. */
+static size_t
+count_sayings(const struct node *node, const char *name)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < node->peers->candidate_count; i++)
+		count += strcmp(node->peers->candidates[i]->id, kit_peer(name)) == 0;
+	return count;
+}
+
+START_TEST(test_what_many_say_alike_leaves_room_for_strangers)
+{
+	struct stage stage;
+	char name[32], host[32];
+
+	stage_open(&stage, 1);
+	for (int by = 0; by < 20; by++)
+		for (int i = 0; i < 200; i++) {
+			snprintf(name, sizeof(name), "newcomer%d", i);
+			snprintf(host, sizeof(host), "10.7.7.%d", by);
+			ck_assert_int_eq(
+			    register_as(&stage.nodes[0], name, "http://10.8.8.8:1", host), P2P_OK);
+		}
+	ck_assert_uint_eq(stage.nodes[0].peers->candidate_count, 200);
+	ck_assert_int_eq(register_as(&stage.nodes[0], "stranger", "http://10.6.6.6:1", "10.6.6.6"),
+			 P2P_OK);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_nobody_takes_back_what_another_said)
+{
+	struct stage stage;
+	struct node *node = &stage.nodes[0];
+
+	stage_open(&stage, 1);
+	/* Alone it may change its mind. */
+	ck_assert_int_eq(register_as(node, "newcomer", "http://10.8.8.8:1", "10.7.7.1"), P2P_OK);
+	ck_assert_int_eq(register_as(node, "newcomer", "http://10.8.8.8:2", "10.7.7.1"), P2P_OK);
+	ck_assert_uint_eq(count_sayings(node, "newcomer"), 1);
+	ck_assert_int_eq(register_as(node, "newcomer", "http://10.8.8.8:2", "10.7.7.2"), P2P_OK);
+	ck_assert_uint_eq(count_sayings(node, "newcomer"), 1);
+	ck_assert_int_eq(register_as(node, "newcomer", "http://10.8.8.8:3", "10.7.7.1"), P2P_OK);
+	ck_assert_uint_eq(count_sayings(node, "newcomer"), 2);
+	ck_assert_str_eq(node->peers->candidates[0]->addresses.items[0], "http://10.8.8.8:2");
+	stage_close(&stage);
+}
+END_TEST
+
+/* Whom all told of before it was up is not to wait for the next try. */
+START_TEST(test_a_stranger_who_calls_is_greeted_at_once)
+{
+	struct stage stage;
+	struct node *node = &stage.nodes[0];
+
+	stage_open(&stage, 2);
+	node->peers->pace.again_ms = node->peers->pace.again_max_ms = 60000;
+	stage.nodes[1].is_down = true;
+	peers_start(node->peers);
+	ck_assert_int_eq(register_as(node, "node1", "http://10.0.0.2:5001", "10.7.7.7"), P2P_OK);
+	WAIT_FOR(&stage, stage.asked == 1 && node->peers->tries == 0);
+	stage.nodes[1].is_down = false;
+	node->peers->pace.again_ms = 20;
+	ck_assert_int_eq(register_as(node, "node1", "http://10.0.0.2:5001", "10.0.0.2"), P2P_OK);
+	WAIT_FOR(&stage, count_in(node, PEER_HERE) == 1);
+	stage_close(&stage);
+}
+END_TEST
+
 START_TEST(test_nobody_takes_a_peers_address_away)
 {
 	struct stage stage;
@@ -1040,6 +1110,9 @@ main(void)
 		       test_of_two_faces_rest_is_tried_first_and_the_one_that_answers_is_used);
 	tcase_add_test(tcase, test_claims_keep_their_scheme);
 	tcase_add_test(tcase, test_lying_registrants_cost_bounded_state);
+	tcase_add_test(tcase, test_what_many_say_alike_leaves_room_for_strangers);
+	tcase_add_test(tcase, test_nobody_takes_back_what_another_said);
+	tcase_add_test(tcase, test_a_stranger_who_calls_is_greeted_at_once);
 	tcase_add_test(tcase, test_nobody_takes_a_peers_address_away);
 	tcase_add_test(tcase, test_notices_that_bring_nothing_are_slowed_down);
 	tcase_add_test(tcase, test_a_late_notice_does_not_hide_a_newer_one);
