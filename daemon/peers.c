@@ -449,10 +449,12 @@ peers_noticed(struct peers *peers, const struct notice *notice)
 	metrics_add(METRIC_NOTICES_IN, 1);
 	if (peer == NULL)
 		return P2P_NOT_FOUND;
-	if (notice->is_lost)
+	if (notice->is_lost) {
 		peers_doubt(peers, notice->peer);
-	else if (peers_news(peer, notice->epoch, notice->seq, false))
+	} else if (peers_news(peer, notice->epoch, notice->seq, false)) {
+		peer->is_noticed = true;
 		peers_arm(peers);
+	}
 	return P2P_OK;
 }
 

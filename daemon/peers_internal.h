@@ -93,6 +93,7 @@ struct peer {
 	uint64_t epoch, seq;
 	uint64_t begun;			/* at which of its heads we began with the epoch, or later, up to seq */
 	uint64_t wanted_epoch, wanted_seq;
+	bool is_noticed;		/* a notice told of it */
 	uint64_t quiet_until_ms;	/* notices wait until */
 	uint64_t hold_until_ms;		/* everything waits until, after pages that made no sense */
 	uint64_t resync_ms;		/* when it last began anew; 0: never */

@@ -49,6 +49,7 @@ struct pull {
 	enum wire wire;
 	struct transport_request *request;
 	bool is_asking, has_more;
+	bool is_first;    /* nothing is had of this peer yet */
 	unsigned commits; /* under way */
 	int code;         /* the first failure of a commit */
 };
@@ -233,7 +234,8 @@ advance(struct peers *peers, const struct commit *commit)
 	peer->epoch = commit->to_epoch;
 	peer->seq = commit->to_seq;
 	peer->begun = commit->begun;
-	if (has_moved && commit->is_last)
+	/* Who comes to know a peer pulls of himself: a first pull is news for nobody else, unless it was told as such. */
+	if (has_moved && commit->is_last && (!commit->pull->is_first || peer->is_noticed))
 		peers_moved(peers, peer);
 }
 
@@ -439,7 +441,8 @@ start_pull(struct peers *peers, struct peer *peer)
 			       .peer = peer,
 			       .epoch = peer->epoch,
 			       .since = peer->seq,
-			       .begun = peer->begun };
+			       .begun = peer->begun,
+			       .is_first = peer->epoch == 0 };
 	peer->pull = pull;
 	peer->pull_wanted = false;
 	peers->pulls++;
