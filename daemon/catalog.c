@@ -125,8 +125,11 @@ catalog_alloc(struct loop *loop, const char *state_directory, const char *self)
 	struct catalog *catalog = mem_zero(1, sizeof(*catalog));
 	catalog->loop = loop;
 	catalog->site.path = mem_format("%s/catalog.db", state_directory);
-	catalog->site.files_per_peer = CATALOG_FILES_PER_PEER;
-	catalog->site.files_of_others = CATALOG_FILES_OF_OTHERS;
+	catalog->site.limits = (struct catalog_limits){
+		.files_per_peer = CATALOG_FILES_PER_PEER,
+		.files_of_others = CATALOG_FILES_OF_OTHERS,
+		.names_per_peer = CATALOG_NAMES_PER_PEER,
+	};
 	atomic_init(&catalog->site.tombstones_min, CATALOG_TOMBSTONES_MIN);
 	memcpy(catalog->self, self, PEER_ID_SIZE);
 	catalog->last = &catalog->first;
@@ -190,10 +193,9 @@ fail:
 }
 
 void
-catalog_limit(struct catalog *catalog, uint64_t files_per_peer, uint64_t files_of_others)
+catalog_limit(struct catalog *catalog, const struct catalog_limits *limits)
 {
-	catalog->site.files_per_peer = files_per_peer;
-	catalog->site.files_of_others = files_of_others;
+	catalog->site.limits = *limits;
 }
 
 void

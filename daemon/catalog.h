@@ -28,6 +28,7 @@
 
 #define CATALOG_FILES_PER_PEER	10000000ull	/* entries believed of one other peer, tombstones included */
 #define CATALOG_FILES_OF_OTHERS	50000000ull	/* the same of all others together: 20 GB of disk, about */
+#define CATALOG_NAMES_PER_PEER	(1ull << 30)	/* bytes of the names of those of one peer */
 #define CATALOG_TOMBSTONES_MIN	10000ull	/* removals remembered of a peer; of our own as many as files, if that is more */
 #define CATALOG_PAGE_MAX	1000		/* rows of one answer to a search */
 #define CATALOG_CURSOR_SIZE	(NAME_SIZE * 2 + 128)	/* bytes of a cursor's text, with NUL */
@@ -39,8 +40,12 @@ struct catalog;
  * NULL if none was; gives: free().  NULL and err. */
 struct catalog	*catalog_new(struct loop *loop, const char *state_directory, const char *self,
 		     char **ret_set_aside, struct error *err);
-/* Other limits than CATALOG_FILES_PER_PEER and CATALOG_FILES_OF_OTHERS; before the first submit. */
-void		 catalog_limit(struct catalog *catalog, uint64_t files_per_peer, uint64_t files_of_others);
+/* What is believed of others; a page that brings more is P2P_TOO_MANY. */
+struct catalog_limits {
+	uint64_t files_per_peer, files_of_others, names_per_peer;	/* entries, entries, bytes */
+};
+/* Others than CATALOG_FILES_PER_PEER, CATALOG_FILES_OF_OTHERS and CATALOG_NAMES_PER_PEER; before the first submit. */
+void		 catalog_limit(struct catalog *catalog, const struct catalog_limits *limits);
 /* Another than CATALOG_TOMBSTONES_MIN, from the next commit on. */
 void		 catalog_limit_tombstones(struct catalog *catalog, uint64_t count);
 /* Commits what was submitted and stops the scribe.  Completions are still posted; the head may be asked, nothing be submitted. */
@@ -203,7 +208,7 @@ void		 catalog_batch_put(struct catalog_batch *batch, const char *name, const st
 void		 catalog_batch_remove(struct catalog_batch *batch, const char *name);
 /* A page that `page->peer` itself gave us.  Takes it.  It is checked as a whole before a row is written: ascending seqs that join
  * on to what we have (P2P_CONFLICT if there is a gap: pull from where catalog_peers says), names by name_check, sizes up to
- * MERKLE_CONTENT_MAX, CATALOG_FILES_PER_PEER, CATALOG_FILES_OF_OTHERS (P2P_BAD_ANSWER, P2P_TOO_MANY).  is_reset, or another epoch: its old entries go first.
+ * MERKLE_CONTENT_MAX, CATALOG_FILES_PER_PEER, CATALOG_FILES_OF_OTHERS, CATALOG_NAMES_PER_PEER (P2P_BAD_ANSWER, P2P_TOO_MANY).  is_reset, or another epoch: its old entries go first.
  * Our own id is refused. */
 void		 catalog_batch_page(struct catalog_batch *batch, struct change_page *page);
 /* Remembers name, addresses and heard_wall_ms of a peer. */

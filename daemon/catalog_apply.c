@@ -91,6 +91,7 @@ peer_row_load(struct db *db, const char *id, struct peer_row *ret)
 		.file_count = db_col_int(db, SQL_PEER_GET, 4),
 		.byte_count = db_col_int(db, SQL_PEER_GET, 5),
 		.floor = db_col_int(db, SQL_PEER_GET, 6),
+		.name_bytes = db_col_int(db, SQL_PEER_GET, 7),
 	};
 	db_end(db, SQL_PEER_GET);
 	return 1;
@@ -101,7 +102,7 @@ peer_row_save(struct db *db, const struct peer_row *row)
 {
 	return db_run(db, SQL_PEER_SAVE, db_int((uint64_t)row->no), db_int(row->epoch),
 		      db_int(row->seq), db_int(row->entry_count), db_int(row->file_count),
-		      db_int(row->byte_count), db_int(row->floor));
+		      db_int(row->byte_count), db_int(row->floor), db_int(row->name_bytes));
 }
 
 struct old_entry {
@@ -174,6 +175,10 @@ apply_entry(struct apply *apply, struct peer_row *row, const char *peer,
 
 	row->entry_count += is_kept;
 	row->entry_count -= old.exists;
+	if (is_kept && !old.exists)
+		row->name_bytes += strlen(change->name);
+	else if (!is_kept && old.exists)
+		row->name_bytes -= strlen(change->name);
 	if (old.is_live) {
 		row->file_count--;
 		row->byte_count -= old.content.size_bytes;

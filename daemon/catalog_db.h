@@ -27,8 +27,8 @@ enum sql {
 struct db_site {
 	char *path;             /* <state directory>/catalog.db */
 	atomic_bool is_suspect; /* the mark was written */
-	uint64_t files_per_peer, files_of_others; /* limits */
-	atomic_uint_fast64_t tombstones_min;      /* the same, of a peer at least */
+	struct catalog_limits limits;
+	atomic_uint_fast64_t tombstones_min; /* of a peer at least */
 };
 
 struct db {
@@ -221,6 +221,7 @@ struct peer_row {
 	uint64_t epoch, seq;
 	uint64_t entry_count; /* tombstones included */
 	uint64_t file_count, byte_count;
+	uint64_t name_bytes; /* of the names of all entries */
 	uint64_t floor; /* no tombstone up to this seq; see catalog_tombstones.c */
 };
 int peer_row_load(struct db *db, const char *id, struct peer_row *ret); /* 1, 0 unknown, code */

@@ -79,7 +79,7 @@ apply_drop_entries(struct apply *apply, struct peer_row *row, const char *peer)
 	}
 	if (code < 0)
 		return code;
-	row->entry_count = row->file_count = row->byte_count = 0;
+	row->entry_count = row->file_count = row->byte_count = row->name_bytes = 0;
 	/* What nobody else has is dropped later: catalog_names.c. */
 	code = db_run(apply->db, SQL_ORPHAN_NOTE, db_int((uint64_t)row->no));
 	return code < 0 ? code : db_run(apply->db, SQL_ENTRY_DROP_ALL, db_int((uint64_t)row->no));
@@ -182,14 +182,15 @@ admit_page(struct apply *apply, struct peer_row *row, const struct change_page *
 static int
 check_room(struct db *db, const struct peer_row *row)
 {
-	if (row->entry_count > db->site->files_per_peer)
+	const struct catalog_limits *limits = &db->site->limits;
+	if (row->entry_count > limits->files_per_peer || row->name_bytes > limits->names_per_peer)
 		return P2P_TOO_MANY;
 	int found = db_start_args(db, SQL_PEER_ENTRIES, NULL, 0);
 	if (found != 1)
 		return found < 0 ? found : P2P_INTERNAL;
 	uint64_t entries = db_col_int(db, SQL_PEER_ENTRIES, 0);
 	db_end(db, SQL_PEER_ENTRIES);
-	return entries > db->site->files_of_others ? P2P_TOO_MANY : P2P_OK;
+	return entries > limits->files_of_others ? P2P_TOO_MANY : P2P_OK;
 }
 
 /* Writes pages of one peer that were checked; all or nothing. */

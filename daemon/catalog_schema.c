@@ -51,7 +51,7 @@ static const char schema[] =
     " epoch INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL DEFAULT 0,"
     " entry_count INTEGER NOT NULL DEFAULT 0, file_count INTEGER NOT NULL DEFAULT 0,"
     " byte_count INTEGER NOT NULL DEFAULT 0, heard_wall_ms INTEGER NOT NULL DEFAULT 0,"
-    " floor INTEGER NOT NULL DEFAULT 0);" NAMES
+    " floor INTEGER NOT NULL DEFAULT 0, name_bytes INTEGER NOT NULL DEFAULT 0);" NAMES
 	ENTRIES ENTRY_INDEXES
     "CREATE TABLE local(name TEXT PRIMARY KEY NOT NULL, size INTEGER NOT NULL,"
     " root BLOB NOT NULL, mtime_ns INTEGER NOT NULL, mode INTEGER NOT NULL,"
@@ -81,8 +81,12 @@ static const char *const steps[] = {
 	"ALTER TABLE fetch ADD COLUMN front INTEGER NOT NULL DEFAULT 0;",
 	/* 3: nothing was known of directories. */
 	MAKING,
-	/* 4: all tombstones stayed. */
-	"ALTER TABLE peer ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;",
+	/* 4: all tombstones stayed, and names were not added up. */
+	"ALTER TABLE peer ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE peer ADD COLUMN name_bytes INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE peer SET name_bytes=s.bytes FROM (SELECT e.peer, sum(length(CAST(n.name AS BLOB)))"
+	" AS bytes FROM entry e CROSS JOIN name n ON n.id=e.name GROUP BY e.peer) s"
+	" WHERE s.peer=peer.no;",
 };
 
 #define SCHEMA_VERSION ((int)(sizeof(steps) / sizeof(steps[0])) + 1)

@@ -66,20 +66,35 @@ find_bound(struct db *db, const struct peer_row *row, uint64_t count, uint64_t *
 	return is_none ? P2P_IO : P2P_OK;
 }
 
+static int
+add_up_names(struct db *db, const struct db_arg *args, uint64_t *ret_bytes)
+{
+	int found = db_start_args(db, SQL_TOMBSTONES_BYTES, args, 3);
+	if (found != 1)
+		return found < 0 ? found : P2P_IO;
+	*ret_bytes = db_col_int(db, SQL_TOMBSTONES_BYTES, 0);
+	db_end(db, SQL_TOMBSTONES_BYTES);
+	return P2P_OK;
+}
+
 /* Drops tombstones up to `bound`; names that lose their last entry are left to another chore. */
 static int
 drop_through(struct db *db, struct peer_row *row, uint64_t bound)
 {
 	struct db_arg args[] = { db_int((uint64_t)row->no), db_int(row->floor), db_int(bound) };
-	int code = db_run_args(db, SQL_TOMBSTONES_NOTE, args, 3);
+	uint64_t name_bytes;
+	int code = add_up_names(db, args, &name_bytes);
+	if (code == P2P_OK)
+		code = db_run_args(db, SQL_TOMBSTONES_NOTE, args, 3);
 	if (code == P2P_OK)
 		code = db_run_args(db, SQL_TOMBSTONES_DROP, args, 3);
 	if (code != P2P_OK)
 		return code;
 	uint64_t dropped = (uint64_t)sqlite3_changes(db->handle);
-	if (dropped > row->entry_count - row->file_count)
+	if (dropped > row->entry_count - row->file_count || name_bytes > row->name_bytes)
 		return P2P_IO;
 	row->entry_count -= dropped;
+	row->name_bytes -= name_bytes;
 	row->floor = bound;
 	return peer_row_save(db, row);
 }

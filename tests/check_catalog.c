@@ -423,7 +423,7 @@ START_TEST(test_a_peer_and_all_peers_together_have_so_many_files_and_no_more)
 {
 	struct kit *kit = kit_new();
 	const char *b = kit_peer("b"), *c = kit_peer("c");
-	catalog_limit(kit->catalog, 3, 4);
+	catalog_limit(kit->catalog, &(struct catalog_limits){ 3, 4, 100 });
 	for (uint64_t seq = 1; seq <= 3; seq++) {
 		char name[] = { (char)('a' + seq), '\0' };
 		ck_assert_int_eq(kit_give_one(kit, b, seq, name, "x", 5), P2P_OK);
@@ -442,6 +442,25 @@ START_TEST(test_a_peer_and_all_peers_together_have_so_many_files_and_no_more)
 	catalog_batch_forget(batch, b);
 	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
 	ck_assert_int_eq(kit_give_one(kit, c, 2, "q", "x", 5), P2P_OK);
+	kit_free(kit);
+}
+END_TEST
+
+START_TEST(test_the_names_of_a_peer_have_so_many_bytes_and_no_more)
+{
+	struct kit *kit = kit_new();
+	const char *b = kit_peer("b");
+	catalog_limit(kit->catalog, &(struct catalog_limits){ 100, 100, 10 });
+	ck_assert_int_eq(kit_give_one(kit, b, 1, "h\u00e4user", "x", 5), P2P_OK); /* 7 bytes */
+	ck_assert_int_eq(kit_give_one(kit, b, 2, "four", "x", 5), P2P_TOO_MANY);
+	ck_assert_int_eq(kit_give_one(kit, b, 2, "two", "x", 5), P2P_OK);
+	/* Removed, it has its name still; what is there changes as it likes. */
+	ck_assert_int_eq(kit_give_one(kit, b, 3, "two", NULL, 0), P2P_OK);
+	ck_assert_int_eq(kit_give_one(kit, b, 4, "a", "x", 5), P2P_TOO_MANY);
+	kit_reopen(kit);
+	catalog_limit(kit->catalog, &(struct catalog_limits){ 100, 100, 10 });
+	ck_assert_int_eq(kit_give_one(kit, b, 4, "a", "x", 5), P2P_TOO_MANY);
+	ck_assert_int_eq(kit_give_one(kit, b, 4, "two", "y", 5), P2P_OK);
 	kit_free(kit);
 }
 END_TEST
@@ -769,11 +788,12 @@ END_TEST
 /* Of version 1: check_catalog_search. */
 START_TEST(test_a_catalog_of_version_2_is_brought_up_to_date)
 {
-	static const char to_version_2[] = "ALTER TABLE fetch DROP COLUMN priority;"
-					   "ALTER TABLE fetch DROP COLUMN front;"
-					   "DROP TABLE making;"
-					   "ALTER TABLE peer DROP COLUMN floor;"
-					   "PRAGMA user_version=2";
+	static const char to_version_2[] =
+	    "ALTER TABLE fetch DROP COLUMN priority;"
+	    "ALTER TABLE fetch DROP COLUMN front;"
+	    "DROP TABLE making;"
+	    "ALTER TABLE peer DROP COLUMN floor; ALTER TABLE peer DROP COLUMN name_bytes;"
+	    "PRAGMA user_version=2";
 	struct kit *kit = kit_new();
 	struct catalog_fetch_item item = { .name = "z", .content = kit_content("x", 5) };
 	struct catalog_batch *batch = catalog_batch_new();
@@ -1104,6 +1124,7 @@ suite(void)
 	if (!IS_SLOW)
 		tcase_add_test(tcase, test_sizes_that_add_up_to_nonsense_are_refused);
 	tcase_add_test(tcase, test_a_peer_and_all_peers_together_have_so_many_files_and_no_more);
+	tcase_add_test(tcase, test_the_names_of_a_peer_have_so_many_bytes_and_no_more);
 	tcase_add_test(tcase, test_peers_are_remembered_over_restarts_and_forgotten_when_told);
 	tcase_add_test(tcase, test_a_pulled_catalog_equals_the_original_with_its_tombstones);
 	tcase_add_test(tcase, test_changes_that_cannot_be_joined_are_served_from_the_beginning);

@@ -54,6 +54,8 @@ ask(const struct kit *kit, const char *sql)
 	"SELECT count(*) FROM peer p WHERE"                                                 \
 	" entry_count<>(SELECT count(*) FROM entry WHERE peer=p.no)"                        \
 	" OR file_count<>(SELECT count(*) FROM entry WHERE peer=p.no AND root IS NOT NULL)" \
+	" OR name_bytes<>(SELECT coalesce(sum(length(CAST(n.name AS BLOB))),0)"             \
+	" FROM entry e, name n WHERE e.peer=p.no AND n.id=e.name)"                          \
 	" OR EXISTS(SELECT 1 FROM entry WHERE peer=p.no AND root IS NULL AND seq<=p.floor)"
 /* Names that nobody has, and that wait for nothing either. */
 #define LOST_NAMES                                                           \
@@ -547,7 +549,8 @@ make_version_4(const struct kit *kit)
 	sqlite3 *db;
 	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
 	ck_assert_int_eq(sqlite3_exec(db,
-				      "ALTER TABLE peer DROP COLUMN floor; PRAGMA user_version=4",
+				      "ALTER TABLE peer DROP COLUMN floor; ALTER TABLE peer DROP "
+				      "COLUMN name_bytes; PRAGMA user_version=4",
 				      NULL, NULL, NULL),
 			 SQLITE_OK);
 	sqlite3_close(db);
