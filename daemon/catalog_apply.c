@@ -128,25 +128,49 @@ old_entry_load(struct db *db, int64_t name_id, int64_t peer_no, struct old_entry
 	return 0;
 }
 
+/* By ENTRY_ADD or ENTRY_PUT. */
 static int
-write_entry(struct db *db, int64_t name_id, int64_t peer_no, const struct change *change)
+write_entry(struct db *db, enum sql sql, int64_t name_id, int64_t peer_no,
+	    const struct change *change)
 {
 	if (change->is_removed)
-		return db_run(db, SQL_ENTRY_PUT, db_int((uint64_t)name_id),
-			      db_int((uint64_t)peer_no), db_int(0), db_null(), db_int(0), db_int(0),
-			      db_int(change->seq));
-	return db_run(db, SQL_ENTRY_PUT, db_int((uint64_t)name_id), db_int((uint64_t)peer_no),
+		return db_run(db, sql, db_int((uint64_t)name_id), db_int((uint64_t)peer_no),
+			      db_int(0), db_null(), db_int(0), db_int(0), db_int(change->seq));
+	return db_run(db, sql, db_int((uint64_t)name_id), db_int((uint64_t)peer_no),
 		      db_int(change->content.size_bytes), db_digest(&change->content.root),
 		      db_int((uint64_t)change->mtime_ns), db_int(change->mode),
 		      db_int(change->seq));
 }
 
-/* The last trace of a file that was removed before the floor. */
+/* Most entries of a large catalog are new, and take one statement.  1: written in the place of *ret_old,
+ * 0: what is there is newer, or a code. */
 static int
-drop_entry(struct db *db, int64_t name_id, int64_t peer_no)
+replace_entry(struct db *db, int64_t name_id, int64_t peer_no, const struct change *change,
+	      struct old_entry *ret_old)
 {
-	int code = db_run(db, SQL_ENTRY_DROP, db_int((uint64_t)name_id), db_int((uint64_t)peer_no));
-	return code == P2P_OK ? db_run(db, SQL_ORPHAN_ADD, db_int((uint64_t)name_id)) : code;
+	*ret_old = (struct old_entry){ 0 };
+	int code = write_entry(db, SQL_ENTRY_ADD, name_id, peer_no, change);
+	if (code < 0 || sqlite3_changes(db->handle) > 0)
+		return code < 0 ? code : 1;
+	code = old_entry_load(db, name_id, peer_no, ret_old);
+	if (code < 0 || ret_old->seq >= change->seq)
+		return code;
+	code = write_entry(db, SQL_ENTRY_PUT, name_id, peer_no, change);
+	return code < 0 ? code : 1;
+}
+
+/* The last trace of a file that was removed before the floor.  Answers as replace_entry(). */
+static int
+drop_entry(struct db *db, int64_t name_id, int64_t peer_no, const struct change *change,
+	   struct old_entry *ret_old)
+{
+	int code = old_entry_load(db, name_id, peer_no, ret_old);
+	if (code < 0 || !ret_old->exists || ret_old->seq >= change->seq)
+		return code;
+	code = db_run(db, SQL_ENTRY_DROP, db_int((uint64_t)name_id), db_int((uint64_t)peer_no));
+	if (code == P2P_OK)
+		code = db_run(db, SQL_ORPHAN_ADD, db_int((uint64_t)name_id));
+	return code < 0 ? code : 1;
 }
 
 bool
@@ -160,19 +184,11 @@ apply_entry(struct apply *apply, struct peer_row *row, const char *peer,
 	    const struct change *change, int64_t name_id)
 {
 	struct old_entry old;
-	int code = old_entry_load(apply->db, name_id, row->no, &old);
-	if (code < 0)
-		return code;
-	if (old.exists && old.seq >= change->seq)
-		return P2P_OK;
 	bool is_kept = change_leaves_entry(row, change);
-	if (is_kept)
-		code = write_entry(apply->db, name_id, row->no, change);
-	else if (old.exists)
-		code = drop_entry(apply->db, name_id, row->no);
-	if (code < 0)
+	int code = is_kept ? replace_entry(apply->db, name_id, row->no, change, &old)
+			   : drop_entry(apply->db, name_id, row->no, change, &old);
+	if (code <= 0)
 		return code;
-
 	row->entry_count += is_kept;
 	row->entry_count -= old.exists;
 	if (is_kept && !old.exists)

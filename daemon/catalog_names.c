@@ -22,7 +22,7 @@
 #include "catalog_db.h"
 
 #define TAIL_MAX  256   /* names that are not in the index, when the scribe rests */
-#define INDEX_MAX 32000 /* names of one transaction */
+#define INDEX_MAX 64000 /* names of one transaction */
 #define SWEEP_MAX 500   /* the same for those that go */
 
 /* --- names --- */

@@ -49,12 +49,12 @@ static const char settings[] = "PRAGMA mmap_size=0; PRAGMA cell_size_check=ON;"
 			       "PRAGMA trusted_schema=OFF; PRAGMA temp_store=MEMORY;";
 static const char reader_settings[] = "PRAGMA cache_size=-2048;";
 /*
- * The scribe's cache holds what a batch of a thousand rows touches in all trees, and is let go when
- * it rests. The log is folded back every 16 MiB, and cut to 4 MiB afterwards, also when a long
- * reader had let it grow.
+ * The scribe's cache holds what a large catalog has of its names while that comes in, and is let go
+ * when it rests.  The log is folded back every 64 MiB: a page that many commits wrote is brought
+ * home once.  It is cut to 4 MiB afterwards, also when a long reader had let it grow.
  */
-static const char writer_settings[] = "PRAGMA cache_size=-16384; PRAGMA journal_mode=WAL;"
-				      "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4096;"
+static const char writer_settings[] = "PRAGMA cache_size=-65536; PRAGMA journal_mode=WAL;"
+				      "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=16384;"
 				      "PRAGMA journal_size_limit=4194304;";
 
 /* --- connections --- */
@@ -288,7 +288,7 @@ make_file(const struct db_site *site, const char *self, struct error *err)
 /*
  * Notes in the file itself, not only in its log, that it is open: should the log be lost, the next
  * start knows. Fetches that were interrupted between their last item and their end are forgotten on
- * the way.
+ * the way.  What a chore adds to the index of names fits into so much memory, and is written once.
  */
 static int
 mark_open(struct db *db)
@@ -299,6 +299,7 @@ mark_open(struct db *db)
 			    "DELETE FROM fetch WHERE NOT EXISTS"
 			    " (SELECT 1 FROM fetch_item WHERE fetch_item.fetch=fetch.id);"
 			    "DELETE FROM making WHERE fetch NOT IN (SELECT id FROM fetch);"
+			    "INSERT INTO find(find,rank) VALUES('hashsize',8388608);"
 			    "COMMIT; PRAGMA wal_checkpoint(PASSIVE)",
 			    NULL, NULL, NULL);
 }

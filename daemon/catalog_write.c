@@ -5,7 +5,8 @@
  * Batches wait in a list.  What has come together is taken from it, up to GROUP_ROWS, and committed
  * as one transaction with a savepoint around each batch: a batch that is refused is undone alone,
  * and its neighbours never hear of it.  Pages of one peer that follow one another share a savepoint,
- * and are tried one by one if they are refused together (catalog_pages.c).  When the database itself fails (full disk), the transaction
+ * and are tried one by one if they are refused together (catalog_pages.c).  A change of our own is never kept waiting for
+ * pages that came behind it: with it ends the transaction.  When the database itself fails (full disk), the transaction
  * is undone as a whole and each batch tried once more on its own, so that a small one may still find
  * room beside a large one.
  *
@@ -20,7 +21,7 @@
 #include "catalog_db.h"
 #include "log.h"
 
-#define GROUP_ROWS 32000 /* of one transaction, unless one batch has more */
+#define GROUP_ROWS 64000 /* of one transaction, unless one batch has more */
 
 /* Mind.  Tells and completes a list of batches. */
 static void
@@ -156,6 +157,12 @@ write_list(struct catalog *catalog, struct catalog_batch *first)
 	}
 }
 
+static bool
+is_page(const struct catalog_batch *batch)
+{
+	return batch->count == 1 && batch->ops[0].kind == OP_PAGE;
+}
+
 /* Unlinks what is to be committed together, or NULL if nothing waits; holds mu. */
 static struct catalog_batch *
 take_group(struct catalog *catalog)
@@ -164,7 +171,8 @@ take_group(struct catalog *catalog)
 	if (first == NULL)
 		return NULL;
 	size_t rows = first->rows;
-	while (last->next != NULL && rows + last->next->rows <= GROUP_ROWS) {
+	while (last->next != NULL && rows + last->next->rows <= GROUP_ROWS &&
+	       (is_page(last) || !is_page(last->next))) {
 		last = last->next;
 		rows += last->rows;
 	}
