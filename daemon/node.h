@@ -33,6 +33,19 @@ struct node_record {
 	uint64_t file_count, byte_count;	/* that it shares */
 };
 
+/* Whom a peer takes for here, but itself and the one it speaks to, as sums that tell no names (peers_view.c). */
+#define NODE_VIEW_SUMS		16
+struct node_view {
+	bool is_told;				/* false: nothing is said of it, as by earlier versions */
+	uint32_t sums[NODE_VIEW_SUMS];
+};
+
+/* What a greeting says. */
+struct node_hello {
+	struct node_record node;
+	struct node_view view;
+};
+
 /* "peer's catalog is now at (epoch, seq)": a hint that makes the receiver pull.  Or "it did not answer me", which makes him greet it. */
 struct notice {
 	char peer[PEER_ID_SIZE];

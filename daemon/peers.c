@@ -209,6 +209,7 @@ peers_new(struct loop *loop, struct transport *transport, struct catalog *catalo
 	peers->self = *self;
 	peers->pace = peers_usual_pace;
 	peers->generation = 1;
+	peers->mends = PEERS_MENDS_MAX;
 	peers->tell_due_ms = PEERS_NEVER;
 	peers->timer = loop_timer_new(loop, on_timer, peers);
 	if (getrandom(&peers->random, sizeof(peers->random), GRND_NONBLOCK) < 0 ||
@@ -395,9 +396,10 @@ take_stranger(struct peers *peers, const char *id, const char *from_host,
 }
 
 int
-peers_registered(struct peers *peers, const struct node_record *theirs, const char *from_host,
+peers_registered(struct peers *peers, const struct node_hello *hello, const char *from_host,
 		 struct node_record **ret_known, size_t *ret_count, struct error *err)
 {
+	const struct node_record *theirs = &hello->node;
 	const char *host = plain_host(from_host);
 	struct addresses claimed;
 
@@ -415,7 +417,7 @@ peers_registered(struct peers *peers, const struct node_record *theirs, const ch
 		return error_set(err, P2P_TOO_MANY, "This peer knows too many others already");
 	}
 	/* Without an address that we could call, a caller gets its answer and no more. */
-	peers_tell_known(peers, peer, ret_known, ret_count);
+	peers_tell_known(peers, peer, &hello->view, ret_known, ret_count);
 	peers_arm(peers);
 	return P2P_OK;
 }

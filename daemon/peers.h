@@ -59,9 +59,9 @@ void		 peers_free(struct peers *peers);
 /* Our record as it is now. */
 void		 peers_self(const struct peers *peers, struct node_record *ret);
 
-/* Somebody registered with us from `from_host` (literal address): gives our record and those that we know (free()).
+/* Somebody registered with us from `from_host` (literal address): gives those that we know and he, by his view, may not (free()).
  * P2P_TOO_MANY; P2P_BAD_REQUEST for our own id or a bad record. */
-int		 peers_registered(struct peers *peers, const struct node_record *theirs, const char *from_host,
+int		 peers_registered(struct peers *peers, const struct node_hello *hello, const char *from_host,
 		     struct node_record **ret_known, size_t *ret_count, struct error *err);
 /* A peer said good-bye: it is asked once whether that is true if `from_host` is none of its addresses' hosts. */
 int		 peers_left(struct peers *peers, const char *id, const char *from_host);

@@ -10,9 +10,12 @@
  *
  * What an idle network says does not grow with it.  A caller hears of the peers that changed lately
  * and since it was told last, the longest ago first, PEERS_TOLD_MAX in an answer; what is older than
- * PEERS_NEWS_MS has gone round.  Beside it PEERS_TOLD_RANDOM others are told, so that what was lost
- * on its way is heard some other time.  A stranger hears of as many at random: each of those knows
- * others.
+ * PEERS_NEWS_MS has gone round.  What was lost on its way is mended by his view of who is here
+ * (peers_view.c): where it differs from ours, he is told of as many as the answer has room for.  A
+ * difference may last, as between two one of which does not reach a third; so beyond
+ * PEERS_MENDS_MAX of these records an answer has one.  Who tells no view hears of PEERS_TOLD_RANDOM
+ * at random in its place.  A stranger hears of PEERS_TOLD_MAX that he may not know: each of those
+ * knows others.
  *
  * While there are few all are told of an own change.  Beyond PEERS_DIRECT_MAX it is told to some, at
  * random, and whoever it was news for tells some in turn: with PEERS_FANOUT each, everybody hears of
@@ -91,9 +94,39 @@ lesser(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
+/* Brings up to `max` that somebody with this view may not know to the front, at random; answers how many. */
+static size_t
+choose_missing(struct peers *peers, const struct peer *caller, const struct node_view *view,
+	       struct peer **list, size_t list_count, size_t max)
+{
+	if (view->is_told)
+		list_count = peers_missing(peers, caller, view, list, list_count);
+	size_t count = lesser(list_count, max);
+
+	shuffle(peers, list, list_count, count);
+	return count;
+}
+
+/* What is told beside news. */
+static size_t
+choose_mends(struct peers *peers, const struct peer *caller, const struct node_view *view,
+	     struct peer **list, size_t list_count, size_t max)
+{
+	size_t count;
+
+	if (!view->is_told)
+		return choose_missing(peers, caller, view, list, list_count,
+				      lesser(max, PEERS_TOLD_RANDOM));
+	peers->mends = lesser(peers->mends + 1, PEERS_MENDS_MAX);
+	count = choose_missing(peers, caller, view, list, list_count, lesser(max, peers->mends));
+	peers->mends -= count;
+	return count;
+}
+
 /* Orders what a caller that is here is told; answers how many of it. */
 static size_t
-choose_news(struct peers *peers, struct peer *caller, struct peer **list, size_t list_count)
+choose_news(struct peers *peers, struct peer *caller, const struct node_view *view,
+	    struct peer **list, size_t list_count)
 {
 	size_t untold = untold_first(list, list_count, caller->told_generation);
 
@@ -102,14 +135,13 @@ choose_news(struct peers *peers, struct peer *caller, struct peer **list, size_t
 		return PEERS_TOLD_MAX;
 	}
 	caller->told_generation = peers->generation;
-	size_t more = lesser(list_count - untold, PEERS_TOLD_RANDOM);
-	shuffle(peers, list + untold, list_count - untold, more);
-	return untold + more;
+	return untold + choose_mends(peers, caller, view, list + untold, list_count - untold,
+				     PEERS_TOLD_MAX - untold);
 }
 
 void
-peers_tell_known(struct peers *peers, struct peer *caller, struct node_record **ret_known,
-		 size_t *ret_count)
+peers_tell_known(struct peers *peers, struct peer *caller, const struct node_view *view,
+		 struct node_record **ret_known, size_t *ret_count)
 {
 	struct peer **list = mem_zero(peers->count + 1, sizeof(struct peer *));
 	size_t list_count = 0, count;
@@ -117,12 +149,10 @@ peers_tell_known(struct peers *peers, struct peer *caller, struct node_record **
 	for (size_t i = 0; i < peers->count; i++)
 		if (peers->all[i] != caller && peers->all[i]->state != PEER_AWAY)
 			list[list_count++] = peers->all[i];
-	if (caller != NULL && caller->state == PEER_HERE) {
-		count = choose_news(peers, caller, list, list_count);
-	} else {
-		count = lesser(list_count, PEERS_TOLD_MAX);
-		shuffle(peers, list, list_count, count);
-	}
+	if (caller != NULL && caller->state == PEER_HERE)
+		count = choose_news(peers, caller, view, list, list_count);
+	else
+		count = choose_missing(peers, caller, view, list, list_count, PEERS_TOLD_MAX);
 	*ret_known = mem_zero(count + 1, sizeof(**ret_known));
 	for (size_t i = 0; i < count; i++)
 		peers_record(list[i], &(*ret_known)[i]);

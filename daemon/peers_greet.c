@@ -18,7 +18,8 @@
  * as good as any other proof for the one that answered.
  *
  * A peer that flaps, or that others call back to life again and again, is asked at ever longer
- * intervals (peers_nudge).
+ * intervals (peers_nudge); and so is one that only we cannot reach, of which every answer tells us
+ * (is_heeded).
  */
 #include "peers_internal.h"
 
@@ -226,6 +227,25 @@ take_names(struct peer *peer, const struct node_record *theirs)
 	return is_new;
 }
 
+/* Others see a peer that may be away here: is that a reason to try again? */
+static bool
+is_heeded(struct peers *peers, struct peer *peer)
+{
+	uint64_t now_ms = clock_ms(), wait_ms = 2 * peer->heed_wait_ms;
+
+	if (peer->state != PEER_AWAY)
+		return true;
+	if (now_ms < peer->heed_ms)
+		return false;
+	if (wait_ms == 0)
+		wait_ms = peers->pace.again_ms;
+	if (wait_ms > peers->pace.again_max_ms)
+		wait_ms = peers->pace.again_max_ms;
+	peer->heed_wait_ms = wait_ms;
+	peer->heed_ms = now_ms + wait_ms;
+	return true;
+}
+
 /* Those that others know are worth a try, if we do not see them ourselves. */
 static void
 take_known(struct peers *peers, const char *address, const struct transport_greeting *greeting)
@@ -241,8 +261,10 @@ take_known(struct peers *peers, const char *address, const struct transport_gree
 		if (strcmp(known->id, peers->self.id) == 0)
 			continue;
 		if (peer != NULL) {
-			peers_nudge(peers, peer);
 			peers_news(peer, known->epoch, known->seq, false);
+			if (!is_heeded(peers, peer))
+				continue;
+			peers_nudge(peers, peer);
 		}
 		addresses_claimed(known, host, &claimed);
 		if ((peer == NULL || peer->state == PEER_AWAY) && claimed.count > 0)
@@ -270,6 +292,7 @@ peer_answered(struct peers *peers, struct peer *peer, const char *address,
 	peer->proven_ms = peer->heard_ms;
 	peers_set_state(peers, peer, PEER_HERE);
 	peer->failures = 0;
+	peer->heed_ms = peer->heed_wait_ms = 0;
 	peer->greet.back_off_ms = 0;
 	peer->greet.at = 0;
 	peer->greet.due_ms = next_beat_ms(peers);
@@ -463,7 +486,8 @@ greet(struct peers *peers, struct peer *peer, struct candidate *candidate)
 	struct greeted *greet = peer != NULL ? &peer->greet : &candidate->greet;
 	const struct addresses *addresses = peer != NULL ? &peer->addresses : &candidate->addresses;
 	struct greeting *greeting = mem_zero(1, sizeof(*greeting));
-	struct node_record mine;
+	const struct peer *called = peer != NULL ? peer : peers_lookup(peers, candidate->id);
+	struct node_hello hello;
 
 	greeting->peers = peers;
 	greeting->peer = peer;
@@ -477,9 +501,10 @@ greet(struct peers *peers, struct peer *peer, struct candidate *candidate)
 	greet->greeting = greeting;
 	greet->begun_ms = clock_ms();
 	greet->due_ms = PEERS_NEVER;
-	peers_self(peers, &mine);
-	greeting->request = peers->transport->ops->greet(peers->transport, greeting->address, &mine,
-							 on_greeted, greeting);
+	peers_self(peers, &hello.node);
+	peers_view(peers, called, &hello.view);
+	greeting->request = peers->transport->ops->greet(peers->transport, greeting->address,
+							 &hello, on_greeted, greeting);
 }
 
 static bool

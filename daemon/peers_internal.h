@@ -7,6 +7,7 @@
  * peers_greet.c  greetings: who is here
  * peers_pull.c	  catalogs: what they have
  * peers_gossip.c what is told of all that
+ * peers_view.c	  what two think of who is here, compared
  */
 #ifndef P2PD_PEERS_INTERNAL_H
 #define P2PD_PEERS_INTERNAL_H
@@ -29,7 +30,8 @@
 #define PEERS_RELAYS_MAX	64	/* notices of others under way; more are not sent */
 #define PEERS_NEWS_MS		60000	/* so long a change is told on by greetings */
 #define PEERS_TOLD_MAX		32	/* records in the answer to a greeting, */
-#define PEERS_TOLD_RANDOM	1	/* and of those that the caller was told before */
+#define PEERS_TOLD_RANDOM	1	/* and of those that a caller who tells no view was told before */
+#define PEERS_MENDS_MAX		4000	/* records told at once, and then one in an answer, for views that differ */
 #define PEERS_NEVER		UINT64_MAX
 
 /* Every wait that is no setting; tests shorten them. */
@@ -61,6 +63,11 @@ struct greeted {
 	struct greeting *greeting;	/* under way, or NULL */
 };
 
+/* Of a peer's id, in a view. */
+struct peer_mark {
+	uint32_t bucket, mark;
+};
+
 struct peer {
 	/* What is looked at in every peer whenever the timer is set stands close together. */
 	char id[PEER_ID_SIZE];
@@ -72,10 +79,12 @@ struct peer {
 	struct telling *telling;	/* a notice to it under way */
 	int64_t silent_ms;		/* on the monotonic clock since when; before our start: less than 0 */
 
+	struct peer_mark mark;
 	char name[NODE_NAME_SIZE];
 	char version[NODE_VERSION_SIZE];
 	struct addresses addresses;	/* the one that answered last is first */
 	unsigned failures;		/* in a row */
+	uint64_t heed_ms, heed_wait_ms;	/* while away: not before does it count that others see it; and how long after that */
 	unsigned flaps;			/* times in a row that it came and soon went */
 	uint64_t turned_ms;		/* when it last came or went */
 	uint32_t round_trip_us;
@@ -130,6 +139,8 @@ struct peers {
 
 	struct peer *all[PEERS_MAX];
 	size_t count, away;		/* of all; of those that are away */
+	struct node_view view;		/* of those that are not */
+	size_t mends;			/* records that may be told for views that differ */
 	struct peer *buckets[PEERS_BUCKETS];
 	struct candidate *candidates[PEERS_CANDIDATES_MAX + CONFIG_LIST_MAX];	/* seeds have their room */
 	size_t candidate_count;
@@ -205,12 +216,23 @@ void	peers_pull_due(struct peers *peers, uint64_t now_ms);
 uint64_t peers_pull_next(const struct peers *peers);
 void	peers_drop_commits(struct peers *peers);
 
+/* peers_view.c */
+struct peer_mark peers_mark(const char *id);
+/* This peer, away until now, is it no more; or the other way round. */
+void	peers_view_turn(struct peers *peers, const struct peer *peer);
+/* Ours, to be told to `but` (NULL: to one not known). */
+void	peers_view(const struct peers *peers, const struct peer *but, struct node_view *ret);
+/* Brings those of a list of peers that are not away to its front whom a caller (NULL: not known) with this view may not know; answers
+ * how many. */
+size_t	peers_missing(const struct peers *peers, const struct peer *caller, const struct node_view *theirs,
+	    struct peer **list, size_t list_count);
+
 /* peers_gossip.c */
 /* Others are to be told of it. */
 void	peers_touch(struct peers *peers, struct peer *peer);
-/* What a caller (NULL: unknown to us) is told: gives the list. */
-void	peers_tell_known(struct peers *peers, struct peer *caller, struct node_record **ret_known,
-	    size_t *ret_count);
+/* What a caller (NULL: unknown to us) with this view is told: gives the list. */
+void	peers_tell_known(struct peers *peers, struct peer *caller, const struct node_view *view,
+	    struct node_record **ret_known, size_t *ret_count);
 /* Its catalog moved: we have it up to where it is. */
 void	peers_moved(struct peers *peers, struct peer *peer);
 /* It left a greeting of ours without an answer: the first, or so many that it is away now. */

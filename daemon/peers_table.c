@@ -231,6 +231,7 @@ peers_add(struct peers *peers, const char *id)
 	struct peer **bucket = bucket_of(peers, id);
 
 	snprintf(peer->id, sizeof(peer->id), "%s", id);
+	peer->mark = peers_mark(id);
 	peer->state = PEER_AWAY;
 	peer->heard_ms = PEERS_NEVER;
 	peer->greet.due_ms = PEERS_NEVER;
@@ -244,6 +245,8 @@ peers_add(struct peers *peers, const char *id)
 void
 peers_set_state(struct peers *peers, struct peer *peer, enum peer_state state)
 {
+	if ((peer->state == PEER_AWAY) != (state == PEER_AWAY))
+		peers_view_turn(peers, peer);
 	peers->away += state == PEER_AWAY;
 	peers->away -= peer->state == PEER_AWAY;
 	peer->state = state;
@@ -254,7 +257,8 @@ peers_remove(struct peers *peers, struct peer *peer)
 {
 	assert(peer->greet.greeting == NULL && peer->pull == NULL && peer->telling == NULL &&
 	       peer->leaving == NULL);
-	peers->away -= peer->state == PEER_AWAY;
+	peers_set_state(peers, peer, PEER_AWAY);
+	peers->away--;
 	for (struct peer **at = bucket_of(peers, peer->id); *at != NULL; at = &(*at)->next_same)
 		if (*at == peer) {
 			*at = peer->next_same;

@@ -5,8 +5,8 @@
  * Who greets tells his view: which peers he does not take for away, as NODE_VIEW_SUMS sums.  A hash
  * of its id deals each peer into a bucket and gives it a mark of 32 bits; the sum of a bucket is the
  * exclusive or of the marks in it.  Who is greeted has sums of his own.  Where two are equal there
- * is nothing to tell.  Where they differ by the mark of one peer, that one alone is told; else some
- * of the bucket are.  So those who agree say next to nothing however many they are, and the last
+ * is nothing to tell.  Where they differ by the mark of one peer, that one alone is told, if it is
+ * the caller who misses it; else some of the bucket are.  So those who agree say next to nothing however many they are, and the last
  * one that somebody misses is found by his next greeting, where chance would take an hour.
  *
  * The two themselves are in neither view: each knows that the other is here.
@@ -84,9 +84,10 @@ peers_missing(const struct peers *peers, const struct peer *caller, const struct
 	/* He knows us, too, and met us where he did not expect us. */
 	if (explains(own, &difference))
 		turn(&difference, own);
-	for (size_t i = 0; i < list_count; i++)
-		if (explains(list[i]->mark, &difference))
-			is_explained[list[i]->mark.bucket] = true;
+	/* If only the caller sees one that is away for us, there is nothing to tell, either. */
+	for (size_t i = 0; i < peers->count; i++)
+		if (explains(peers->all[i]->mark, &difference))
+			is_explained[peers->all[i]->mark.bucket] = true;
 	for (size_t i = 0; i < list_count; i++) {
 		struct peer *peer = list[i];
 		size_t bucket = peer->mark.bucket;

@@ -46,13 +46,13 @@ rest_get_peers(struct rest_request *req)
 int
 rest_post_peers(struct rest_request *req)
 {
-	struct node_record theirs, mine;
-	struct node_record *known;
+	struct node_hello hello;
+	struct node_record mine, *known;
 	size_t count;
-	int code = wire_register_request_parse(req->body.data, req->body.len, &theirs, &req->err);
+	int code = wire_register_request_parse(req->body.data, req->body.len, &hello, &req->err);
 
 	if (code == P2P_OK)
-		code = service_register(req->rest->service, &theirs, req->conn->peer, &mine, &known,
+		code = service_register(req->rest->service, &hello, req->conn->peer, &mine, &known,
 					&count, &req->err);
 	if (code != P2P_OK)
 		return code;

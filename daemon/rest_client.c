@@ -158,14 +158,14 @@ start(struct request *request)
 }
 
 static struct transport_request *
-greet(struct transport *transport, const char *address, const struct node_record *mine,
+greet(struct transport *transport, const char *address, const struct node_hello *hello,
       transport_greet_fn fn, void *arg)
 {
 	struct rest_client *client = client_of(transport);
 	struct request *request = new_request(client, GREET, "POST", address, "/v1/peers", arg);
 
 	request->fn.greet = fn;
-	request->exchange.body = wire_register_request(mine);
+	request->exchange.body = wire_register_request(hello);
 	return start(request);
 }
 

@@ -298,18 +298,17 @@ start(struct rpc_request *request)
 }
 
 static struct transport_request *
-greet(struct transport *transport, const char *address, const struct node_record *mine,
+greet(struct transport *transport, const char *address, const struct node_hello *hello,
       transport_greet_fn fn, void *arg)
 {
 	struct rpc_client *client = client_of(transport);
 	struct rpc_request *request =
 	    new_request(client, GREET, "/p2p.v1.Peers/Register", address, arg);
-	P2p__V1__RegisterRequest message = P2P__V1__REGISTER_REQUEST__INIT;
+	P2p__V1__RegisterRequest *message = wire_pb_of_hello(hello);
 
 	request->answer.max_bytes = GREETING_MAX;
-	message.node = wire_pb_of_node(mine);
-	pack(request, &message.base);
-	p2p__v1__node__free_unpacked(message.node, NULL);
+	pack(request, &message->base);
+	p2p__v1__register_request__free_unpacked(message, NULL);
 	request->fn.greet = fn;
 	return start(request);
 }

@@ -16,18 +16,18 @@
 
 RPC_TAKE(rpc_register)
 {
-	const P2p__V1__RegisterRequest *request = (const P2p__V1__RegisterRequest *)message;
 	char from_host[NODE_ADDRESS_SIZE];
-	struct node_record theirs, mine, *known;
+	struct node_hello hello;
+	struct node_record mine, *known;
 	size_t count;
 	int code = rpc_check_room(call, err);
 
 	if (code == P2P_OK)
-		code = wire_pb_node(request->node, &theirs, err);
+		code = wire_pb_hello((const P2p__V1__RegisterRequest *)message, &hello, err);
 	if (code != P2P_OK)
 		return code;
 	rpc_from_host(call, from_host);
-	code = service_register(rpc_head(call)->service, &theirs, from_host, &mine, &known, &count,
+	code = service_register(rpc_head(call)->service, &hello, from_host, &mine, &known, &count,
 				err);
 	if (code != P2P_OK)
 		return code;

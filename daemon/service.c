@@ -304,7 +304,7 @@ service_peers(struct service *service, struct peer_info **ret, size_t *ret_count
 
 struct register_ask {
 	struct service *service;
-	const struct node_record *theirs;
+	const struct node_hello *hello;
 	const char *from_host;
 	struct node_record *ret_mine;
 	struct node_record *known;
@@ -317,22 +317,22 @@ ask_register(void *arg)
 {
 	struct register_ask *ask = arg;
 	struct peers *peers = ask->service->parts.peers;
-	int code = peers_registered(peers, ask->theirs, ask->from_host, &ask->known, &ask->count,
-				    ask->err);
+	int code =
+	    peers_registered(peers, ask->hello, ask->from_host, &ask->known, &ask->count, ask->err);
 	if (code == P2P_OK)
 		peers_self(peers, ask->ret_mine);
 	return code;
 }
 
 int
-service_register(struct service *service, const struct node_record *theirs, const char *from_host,
+service_register(struct service *service, const struct node_hello *hello, const char *from_host,
 		 struct node_record *ret_mine, struct node_record **ret_known, size_t *ret_count,
 		 struct error *err)
 {
-	int code = node_check(theirs, err);
+	int code = node_check(&hello->node, err);
 	if (code != P2P_OK)
 		return code;
-	struct register_ask ask = { service, theirs, from_host, ret_mine, NULL, 0, err };
+	struct register_ask ask = { service, hello, from_host, ret_mine, NULL, 0, err };
 	code = service_ask(service, ask_register, &ask, err);
 	if (code != P2P_OK)
 		return code;

@@ -92,7 +92,7 @@ int	service_node_quick(struct service *service, struct service_node *ret);
 
 /* --- peers --- */
 int	service_peers(struct service *service, struct peer_info **ret, size_t *ret_count);	/* gives: free() */
-int	service_register(struct service *service, const struct node_record *theirs, const char *from_host,
+int	service_register(struct service *service, const struct node_hello *hello, const char *from_host,
 	    struct node_record *ret_mine, struct node_record **ret_known, size_t *ret_count, struct error *err);
 int	service_leave(struct service *service, const char *id, const char *from_host, struct error *err);
 int	service_notice(struct service *service, const struct notice *notice, struct error *err);

@@ -64,7 +64,7 @@ struct transport_sink {
 struct transport_ops {
 	const char *name;		/* "rest", "grpc" */
 	struct transport_request *(*greet)(struct transport *, const char *address,
-	    const struct node_record *mine, transport_greet_fn fn, void *arg);
+	    const struct node_hello *hello, transport_greet_fn fn, void *arg);
 	struct transport_request *(*leave)(struct transport *, const char *address,
 	    const char *self, transport_done_fn fn, void *arg);
 	struct transport_request *(*notify)(struct transport *, const char *address,

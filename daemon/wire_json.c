@@ -237,9 +237,17 @@ wire_peers(const struct peer_info *peers, size_t count)
 }
 
 char *
-wire_register_request(const struct node_record *mine)
+wire_register_request(const struct node_hello *hello)
 {
-	return wire_json_whole(record_of(mine));
+	json_t *tree = record_of(&hello->node);
+	json_t *sums = json_array();
+
+	for (size_t i = 0; hello->view.is_told && i < NODE_VIEW_SUMS; i++)
+		json_array_append_new(sums, json_integer(hello->view.sums[i]));
+	if (hello->view.is_told)
+		json_object_set(tree, "view", sums);
+	json_decref(sums);
+	return wire_json_whole(tree);
 }
 
 char *

@@ -52,8 +52,8 @@ bool	wire_found_add(void *found, const struct catalog_found *row);
 char	*wire_found_end(struct wire_found *found, const char *cursor);	/* frees it */
 
 /* Peer to peer, both directions. */
-char	*wire_register_request(const struct node_record *mine);
-int	wire_register_request_parse(const char *data, size_t len, struct node_record *ret, struct error *err);
+char	*wire_register_request(const struct node_hello *hello);
+int	wire_register_request_parse(const char *data, size_t len, struct node_hello *ret, struct error *err);
 char	*wire_register_answer(const struct node_record *mine, const struct node_record *known, size_t count);
 int	wire_register_answer_parse(const char *data, size_t len, struct node_record *ret_theirs,
 	    struct node_record **ret_known, size_t *ret_count, struct error *err);	/* gives known: free() */

@@ -248,18 +248,45 @@ read_record(json_t *object, struct node_record *ret, struct error *err)
 	return from.code;
 }
 
+/* None, or all of it. */
+static void
+take_view(struct fields *from, struct node_view *ret)
+{
+	json_t *list = json_object_get(from->object, "view");
+
+	ret->is_told = list != NULL;
+	if (list != NULL && json_array_size(list) != NODE_VIEW_SUMS)
+		refuse(from, "view", "a list of 16 sums");
+	for (size_t i = 0; from->code == P2P_OK && i < json_array_size(list); i++) {
+		json_t *item = json_array_get(list, i);
+		json_int_t sum = json_integer_value(item);
+
+		if (!json_is_integer(item) || sum < 0 || sum > UINT32_MAX)
+			refuse(from, "view", "sums of 32 bits");
+		else
+			ret->sums[i] = (uint32_t)sum;
+	}
+}
+
 int
-wire_register_request_parse(const char *data, size_t len, struct node_record *ret,
-			    struct error *err)
+wire_register_request_parse(const char *data, size_t len, struct node_hello *ret, struct error *err)
 {
 	json_t *tree;
 	int code = wire_json_load(data, len, &tree, err);
 
 	if (code != P2P_OK)
 		return code;
-	code = read_record(tree, ret, err);
+
+	struct fields from = { .object = tree, .err = err };
+	struct node_hello hello = { .node = { .address_count = 0 } };
+
+	take_view(&from, &hello.view);
+	if (from.code == P2P_OK)
+		from.code = read_record(tree, &hello.node, err);
+	if (from.code == P2P_OK)
+		*ret = hello;
 	json_decref(tree);
-	return code;
+	return from.code;
 }
 
 /* The records of a list into *ret_known (given), NULL for none. */

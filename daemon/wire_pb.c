@@ -207,6 +207,21 @@ wire_pb_of_node(const struct node_record *node)
 	return message;
 }
 
+P2p__V1__RegisterRequest *
+wire_pb_of_hello(const struct node_hello *hello)
+{
+	P2p__V1__RegisterRequest *message = mem_alloc(sizeof(*message));
+
+	p2p__v1__register_request__init(message);
+	message->node = wire_pb_of_node(&hello->node);
+	if (hello->view.is_told) {
+		message->n_view = NODE_VIEW_SUMS;
+		message->view = mem_zero(NODE_VIEW_SUMS, sizeof(*message->view));
+		memcpy(message->view, hello->view.sums, sizeof(hello->view.sums));
+	}
+	return message;
+}
+
 P2p__V1__Notice *
 wire_pb_of_notice(const struct notice *notice)
 {

@@ -42,6 +42,7 @@ int	 wire_pb_code_of_status(int grpc_status);
 /* Decoding refuses what merkle_content_valid() refuses, and a missing message (NULL). */
 int	 wire_pb_content(const P2p__V1__Content *message, struct content_id *ret, struct error *err);
 int	 wire_pb_node(const P2p__V1__Node *message, struct node_record *ret, struct error *err);
+int	 wire_pb_hello(const P2p__V1__RegisterRequest *message, struct node_hello *ret, struct error *err);
 int	 wire_pb_notice(const P2p__V1__Notice *message, struct notice *ret, struct error *err);
 /* Gives the page. */
 int	 wire_pb_changes(const P2p__V1__ChangesResponse *message, struct change_page **ret, struct error *err);
@@ -61,6 +62,7 @@ int	 wire_pb_directories(const P2p__V1__DirectoriesResponse *message, struct dir
 P2p__V1__Content	*wire_pb_of_content(const struct content_id *content);
 P2p__V1__DownloadManyRequest *wire_pb_of_batch(const struct batch *batch);
 P2p__V1__Node		*wire_pb_of_node(const struct node_record *node);
+P2p__V1__RegisterRequest *wire_pb_of_hello(const struct node_hello *hello);
 P2p__V1__Notice		*wire_pb_of_notice(const struct notice *notice);
 P2p__V1__Peer		*wire_pb_of_peer(const struct peer_info *peer);
 P2p__V1__File		*wire_pb_of_found(const struct catalog_found *found);

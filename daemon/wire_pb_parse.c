@@ -133,6 +133,23 @@ wire_pb_node(const P2p__V1__Node *message, struct node_record *ret, struct error
 }
 
 int
+wire_pb_hello(const P2p__V1__RegisterRequest *message, struct node_hello *ret, struct error *err)
+{
+	struct node_hello hello = { .view = { .is_told = message->n_view > 0 } };
+	int code = wire_pb_node(message->node, &hello.node, err);
+
+	if (code != P2P_OK)
+		return code;
+	if (message->n_view != 0 && message->n_view != NODE_VIEW_SUMS)
+		return error_set(err, P2P_BAD_REQUEST, "view: wanted %d sums, or none",
+				 NODE_VIEW_SUMS);
+	if (hello.view.is_told)
+		memcpy(hello.view.sums, message->view, sizeof(hello.view.sums));
+	*ret = hello;
+	return P2P_OK;
+}
+
+int
 wire_pb_notice(const P2p__V1__Notice *message, struct notice *ret, struct error *err)
 {
 	struct fields from = { .err = err };

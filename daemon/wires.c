@@ -102,12 +102,12 @@ refuse(struct transport *transport, enum verb verb, const char *address, void *a
 /* --- the verbs --- */
 
 static struct transport_request *
-greet(struct transport *transport, const char *address, const struct node_record *mine,
+greet(struct transport *transport, const char *address, const struct node_hello *hello,
       transport_greet_fn fn, void *arg)
 {
 	struct transport *wire = wire_to(transport, address);
 	if (wire != NULL)
-		return wire->ops->greet(wire, address, mine, fn, arg);
+		return wire->ops->greet(wire, address, hello, fn, arg);
 	struct refused *refused = refuse(transport, GREET, address, arg);
 	refused->fn.greet = fn;
 	return &refused->head;

@@ -49,7 +49,7 @@ struct message {
 	struct node *from;
 	enum kind kind;
 	char address[NODE_ADDRESS_SIZE], peer[PEER_ID_SIZE];
-	struct node_record mine;
+	struct node_hello hello;
 	struct notice notice;
 	struct change_question question; /* of `peer` */
 	union {
@@ -81,8 +81,8 @@ answer_greeting(struct message *message, struct node *to, struct error *err)
 	struct transport_greeting greeting = { .theirs = &theirs, .round_trip_us = 100 };
 
 	to->greeted++;
-	if (strcmp(message->mine.id, to->self.id) != 0) {
-		int code = peers_registered(to->peers, &message->mine, message->from->host, &known,
+	if (strcmp(message->hello.node.id, to->self.id) != 0) {
+		int code = peers_registered(to->peers, &message->hello, message->from->host, &known,
 					    &greeting.known_count, err);
 
 		if (code != P2P_OK)
@@ -181,13 +181,13 @@ post(struct transport *transport, enum kind kind, const char *address, void *arg
 }
 
 static struct transport_request *
-wire_greet(struct transport *transport, const char *address, const struct node_record *mine,
+wire_greet(struct transport *transport, const char *address, const struct node_hello *hello,
 	   transport_greet_fn fn, void *arg)
 {
 	struct message *message = post(transport, GREET, address, arg);
 
 	message->from->stage->asked++;
-	message->mine = *mine;
+	message->hello = *hello;
 	message->fn.greet = fn;
 	return NULL;
 }
@@ -517,13 +517,13 @@ END_TEST
 static int
 register_as(struct node *node, const char *name, const char *address, const char *host)
 {
-	struct node_record theirs = { .name = "x", .version = "1", .address_count = 1 },
-			   *known = NULL;
+	struct node_hello hello = { .node = { .name = "x", .version = "1", .address_count = 1 } };
+	struct node_record *known = NULL;
 	size_t count;
 
-	snprintf(theirs.id, sizeof(theirs.id), "%s", kit_peer(name));
-	snprintf(theirs.addresses[0], sizeof(theirs.addresses[0]), "%s", address);
-	int code = peers_registered(node->peers, &theirs, host, &known, &count, NULL);
+	snprintf(hello.node.id, sizeof(hello.node.id), "%s", kit_peer(name));
+	snprintf(hello.node.addresses[0], sizeof(hello.node.addresses[0]), "%s", address);
+	int code = peers_registered(node->peers, &hello, host, &known, &count, NULL);
 	free(known);
 	return code;
 }

@@ -547,11 +547,14 @@ greet_once(struct stage *stage, const char *head, const char *body, size_t len)
 {
 	char *text = mem_alloc(len + 256);
 	int head_len = snprintf(text, 256, "%s", head);
-	struct node_record mine = { .id = ID, .name = "me", .version = "1" };
+	struct node_hello hello = {
+		.node = { .id = ID, .name = "me", .version = "1" },
+		.view = { .is_told = true, .sums = { 7 } },
+	};
 
 	memcpy(text + head_len, body, len);
 	stage_open(stage, &(struct script){ .data = text, .len = (size_t)head_len + len });
-	stage->client->ops->greet(stage->client, stage->server.address, &mine, on_greet,
+	stage->client->ops->greet(stage->client, stage->server.address, &hello, on_greet,
 				  &stage->outcome);
 	stage_wait(stage);
 	stage_close(stage);
@@ -584,6 +587,7 @@ START_TEST(test_a_greeting_gives_both_sides_records)
 	ck_assert_uint_gt(stage.outcome.round_trip_us, 0);
 	ck_assert_ptr_nonnull(strstr(stage.server.request, "POST /v1/peers HTTP/1.1\r\n"));
 	ck_assert_ptr_nonnull(strstr(stage.server.request, "Content-Type: application/json\r\n"));
+	ck_assert_ptr_nonnull(strstr(stage.server.request, "\"view\":[7,0,"));
 	free(body);
 }
 END_TEST

@@ -388,7 +388,10 @@ START_TEST(test_a_greeting_gives_both_sides_records)
 		  .name = "b",
 		  .version = "1" }
 	};
-	struct node_record mine = { .id = ID, .name = "me myself", .version = "1" };
+	struct node_hello hello = {
+		.node = { .id = ID, .name = "me myself", .version = "1" },
+		.view = { .is_told = true, .sums = { 7 } },
+	};
 	P2p__V1__RegisterResponse *answer = wire_pb_of_registered(&records[0], &records[1], 1);
 	struct stage stage;
 
@@ -396,7 +399,7 @@ START_TEST(test_a_greeting_gives_both_sides_records)
 	add(&stage.reply, &answer->base);
 	for (int i = 0; i < 2; i++) { /* the second on a connection that stands */
 		stage_again(&stage);
-		stage.client->ops->greet(stage.client, stage.address, &mine, on_greet,
+		stage.client->ops->greet(stage.client, stage.address, &hello, on_greet,
 					 &stage.outcome);
 		expect(&stage, P2P_OK);
 		ck_assert_str_eq(stage.outcome.theirs.name, "a");
@@ -411,6 +414,8 @@ START_TEST(test_a_greeting_gives_both_sides_records)
 	    NULL, stage.request_len, (const uint8_t *)stage.request);
 	ck_assert_ptr_nonnull(asked);
 	ck_assert_str_eq(asked->node->name, "me myself");
+	ck_assert_uint_eq(asked->n_view, NODE_VIEW_SUMS);
+	ck_assert_uint_eq(asked->view[0], 7);
 	p2p__v1__register_request__free_unpacked(asked, NULL);
 	p2p__v1__register_response__free_unpacked(answer, NULL);
 	stage_close(&stage);
@@ -709,7 +714,7 @@ END_TEST
 
 START_TEST(test_small_answers_that_make_no_sense)
 {
-	struct node_record mine = { .id = ID, .name = "me", .version = "1" };
+	struct node_hello hello = { .node = { .id = ID, .name = "me", .version = "1" } };
 	struct stage stage;
 	size_t big = WIRE_PB_MAX + 4096;
 	char *bytes = mem_zero(1, big);
@@ -725,7 +730,7 @@ START_TEST(test_small_answers_that_make_no_sense)
 		if (kind == 3)
 			rpc_fake_add(&stage.reply, bytes, big);
 		stage_sync(&stage);
-		stage.client->ops->greet(stage.client, stage.address, &mine, on_greet,
+		stage.client->ops->greet(stage.client, stage.address, &hello, on_greet,
 					 &stage.outcome);
 		expect(&stage, P2P_BAD_ANSWER);
 	}

@@ -45,9 +45,11 @@ sample_content(void)
 START_TEST(test_a_node_record_comes_back_as_it_was)
 {
 	struct node_record node = sample_node(), back;
-	char *text = wire_register_request(&node);
+	struct node_hello hello = { .node = node }, heard;
+	char *text = wire_register_request(&hello);
 
-	ck_assert_int_eq(wire_register_request_parse(text, strlen(text), &back, NULL), P2P_OK);
+	ck_assert_int_eq(wire_register_request_parse(text, strlen(text), &heard, NULL), P2P_OK);
+	back = heard.node;
 	ck_assert_str_eq(back.id, node.id);
 	ck_assert_str_eq(back.name, node.name);
 	ck_assert_uint_eq(back.address_count, 3);
@@ -56,6 +58,51 @@ START_TEST(test_a_node_record_comes_back_as_it_was)
 	ck_assert_uint_eq(back.epoch, node.epoch);
 	ck_assert_uint_eq(back.byte_count, node.byte_count);
 	free(text);
+}
+END_TEST
+
+START_TEST(test_a_view_comes_back_and_none_stays_none)
+{
+	struct node_hello hello = { .node = sample_node() }, back;
+
+	for (int told = 0; told < 2; told++) {
+		hello.view.is_told = told == 1;
+		for (uint32_t i = 0; told == 1 && i < NODE_VIEW_SUMS; i++)
+			hello.view.sums[i] = UINT32_MAX - i;
+		char *text = wire_register_request(&hello);
+		ck_assert_int_eq(wire_register_request_parse(text, strlen(text), &back, NULL),
+				 P2P_OK);
+		ck_assert(back.view.is_told == hello.view.is_told);
+		ck_assert_mem_eq(back.view.sums, hello.view.sums, sizeof(back.view.sums));
+		free(text);
+	}
+}
+END_TEST
+
+START_TEST(test_what_is_no_view_is_refused)
+{
+	static const char *const bad[] = { "1",
+					   "null",
+					   "[]",
+					   "[1]",
+					   "[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]",
+					   "[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,-1]",
+					   "[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,4294967296]",
+					   "[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,1.5]",
+					   "[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,\"1\"]" };
+	struct node_hello hello = { .node = sample_node() }, back;
+	char *good = wire_register_request(&hello);
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct error err;
+		char *text = mem_format("{\"view\":%s,%s", bad[i], good + 1);
+
+		ck_assert_int_eq(wire_register_request_parse(text, strlen(text), &back, &err),
+				 P2P_BAD_REQUEST);
+		ck_assert_msg(strncmp(err.text, "view: ", 6) == 0, "%s", err.text);
+		free(text);
+	}
+	free(good);
 }
 END_TEST
 
@@ -226,7 +273,10 @@ START_TEST(test_a_follow_is_asked_for_by_its_pattern_alone_or_with_more)
 {
 	static const char short_one[] = "{\"pattern\":\"a*\"}";
 	static const char long_one[] = "{\"pattern\":\"a\",\"place\":\"b/c\",\"replace\":true}";
-	static const char *const bad[] = { "{}", "[]", "{\"pattern\":1}", "{\"pattern\":null}",
+	static const char *const bad[] = { "{}",
+					   "[]",
+					   "{\"pattern\":1}",
+					   "{\"pattern\":null}",
 					   "{\"pattern\":\"a\",\"replace\":1}",
 					   "{\"pattern\":\"a\",\"place\":[]}" };
 	struct wire_follow_request wanted;
@@ -401,6 +451,7 @@ main(void)
 	TCase *both = tcase_create("both ways"), *hostile = tcase_create("hostile");
 
 	tcase_add_test(both, test_a_node_record_comes_back_as_it_was);
+	tcase_add_test(both, test_a_view_comes_back_and_none_stays_none);
 	tcase_add_test(both, test_an_answer_with_a_thousand_peers_comes_back);
 	tcase_add_test(both, test_a_page_of_changes_comes_back_to_the_nanosecond);
 	tcase_add_loop_test(both, test_a_notice_comes_back, 0, 2);
@@ -415,6 +466,7 @@ main(void)
 			    0, (int)(sizeof(bad_notices) / sizeof(bad_notices[0])));
 	tcase_add_test(hostile, test_depth_values_and_length_have_limits);
 	tcase_add_test(hostile, test_contents_out_of_range_are_refused);
+	tcase_add_test(hostile, test_what_is_no_view_is_refused);
 	suite_add_tcase(suite, both);
 	suite_add_tcase(suite, hostile);
 

@@ -182,6 +182,45 @@ START_TEST(test_a_node_record_comes_back_as_it_was)
 }
 END_TEST
 
+START_TEST(test_a_greeting_comes_back_with_a_view_or_none)
+{
+	struct node_hello hello = { .node = sample_node() }, back;
+
+	for (int told = 0; told < 2; told++) {
+		hello.view.is_told = told == 1;
+		for (uint32_t i = 0; told == 1 && i < NODE_VIEW_SUMS; i++)
+			hello.view.sums[i] = UINT32_MAX - i;
+		P2p__V1__RegisterRequest *message = travel(wire_pb_of_hello(&hello));
+		ck_assert_int_eq(wire_pb_hello(message, &back, NULL), P2P_OK);
+		assert_same_node(&hello.node, &back.node);
+		ck_assert(back.view.is_told == hello.view.is_told);
+		ck_assert_mem_eq(back.view.sums, hello.view.sums, sizeof(back.view.sums));
+		drop(message);
+	}
+}
+END_TEST
+
+START_TEST(test_a_view_of_too_few_or_many_sums_is_refused)
+{
+	struct node_hello hello = { .node = sample_node(), .view = { .is_told = true } }, back;
+	P2p__V1__RegisterRequest *message = wire_pb_of_hello(&hello);
+	uint32_t sums[NODE_VIEW_SUMS + 1] = { 0 }, *own = message->view;
+	struct error err;
+
+	message->view = sums;
+	for (message->n_view = 1; message->n_view <= NODE_VIEW_SUMS + 1; message->n_view++) {
+		int code = wire_pb_hello(message, &back, &err);
+
+		ck_assert_int_eq(code,
+				 message->n_view == NODE_VIEW_SUMS ? P2P_OK : P2P_BAD_REQUEST);
+		ck_assert(code == P2P_OK || strncmp(err.text, "view: ", 6) == 0);
+	}
+	message->view = own;
+	message->n_view = NODE_VIEW_SUMS;
+	drop(message);
+}
+END_TEST
+
 START_TEST(test_an_answer_with_a_thousand_peers_of_eight_addresses_comes_back)
 {
 	struct node_record mine = sample_node(), theirs, *back = NULL;
@@ -1033,6 +1072,8 @@ suite(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, test_a_content_comes_back);
 	tcase_add_test(tcase, test_a_node_record_comes_back_as_it_was);
+	tcase_add_test(tcase, test_a_greeting_comes_back_with_a_view_or_none);
+	tcase_add_test(tcase, test_a_view_of_too_few_or_many_sums_is_refused);
 	tcase_add_test(tcase, test_an_answer_with_a_thousand_peers_of_eight_addresses_comes_back);
 	tcase_add_loop_test(tcase, test_a_notice_comes_back, 0, 2);
 	tcase_add_test(tcase, test_a_page_of_changes_comes_back_to_the_nanosecond);

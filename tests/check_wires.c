@@ -37,10 +37,10 @@ note(struct transport *transport, unsigned *count, const char *address, void *ar
 #define COUNT_OF(transport, field) (&((struct fake *)(transport))->field)
 
 static struct transport_request *
-fake_greet(struct transport *transport, const char *address, const struct node_record *mine,
+fake_greet(struct transport *transport, const char *address, const struct node_hello *hello,
 	   transport_greet_fn fn, void *arg)
 {
-	(void)mine, (void)fn;
+	(void)hello, (void)fn;
 	return note(transport, COUNT_OF(transport, greeted), address, arg);
 }
 
@@ -181,14 +181,14 @@ on_have(void *arg, int code, const struct error *err, struct holding_answer *ans
 static struct transport_request *
 ask_all(struct transport *wires, const char *address, struct told *told)
 {
-	struct node_record mine = { .address_count = 0 };
+	struct node_hello hello = { .view = { .is_told = false } };
 	struct notice notice = { .epoch = 1 };
 	struct content_id content = { .size_bytes = 9 };
 	struct holding_question question = { .since = 6, .wait_ms = 8 };
 	struct transport_sink sink = { .feed = NULL };
 	struct change_question changes = { .peer = "peer", .epoch = 1, .since = 2, .limit = 3 };
 	static struct directory_question directories = { .count = 12 };
-	wires->ops->greet(wires, address, &mine, on_greet, told);
+	wires->ops->greet(wires, address, &hello, on_greet, told);
 	wires->ops->leave(wires, address, "self", on_done, told);
 	wires->ops->notify(wires, address, &notice, on_done, told);
 	wires->ops->pull(wires, address, &changes, on_pull, told);

@@ -36,7 +36,7 @@ struct message {
 	struct peers *asker; /* of `from`; its life may be over when the answer comes */
 	enum kind kind;
 	uint64_t half_us;
-	struct node_record mine;
+	struct node_hello hello;
 	char peer[PEER_ID_SIZE];
 	struct notice notice;
 	struct change_question question; /* of `peer` */
@@ -56,7 +56,10 @@ struct message {
 static bool
 is_cut(const struct sim_host *from, const struct sim_host *to)
 {
-	return (from->index < from->net->cut) != (to->index < to->net->cut);
+	const struct sim_net *net = from->net;
+
+	return (from->index < net->cut) != (to->index < net->cut) ||
+	       (from == net->one_way.from && to == net->one_way.to);
 }
 
 bool
@@ -105,10 +108,21 @@ weigh_record(const struct node_record *record)
 		       digits(record->byte_count) - 4;
 
 	if (empty == 0)
-		empty = measure(wire_register_request(&(struct node_record){ 0 }));
+		empty = measure(wire_register_request(&(struct node_hello){ 0 }));
 	for (size_t i = 0; i < record->address_count; i++)
 		bytes += strlen(record->addresses[i]) + 2 + (i > 0);
 	return empty + bytes;
+}
+
+/* Each sum with a comma or the closing bracket behind it. */
+static size_t
+weigh_view(const struct node_view *view)
+{
+	size_t bytes = view->is_told ? strlen(",\"view\":[") : 0;
+
+	for (size_t i = 0; view->is_told && i < NODE_VIEW_SUMS; i++)
+		bytes += digits(view->sums[i]) + 1;
+	return bytes;
 }
 
 static size_t
@@ -151,9 +165,9 @@ weigh_request(const struct message *message)
 	size_t bytes = 0;
 
 	if (message->kind == GREET) {
-		bytes = weigh_record(&message->mine);
+		bytes = weigh_record(&message->hello.node) + weigh_view(&message->hello.view);
 		if (is_checked())
-			ck_assert_uint_eq(bytes, measure(wire_register_request(&message->mine)));
+			ck_assert_uint_eq(bytes, measure(wire_register_request(&message->hello)));
 	} else if (message->kind == NOTIFY) {
 		bytes = weigh_notice(&message->notice);
 		if (is_checked())
@@ -237,7 +251,7 @@ answer(struct message *message)
 
 	switch (message->kind) {
 	case GREET:
-		message->code = peers_registered(to->peers, &message->mine, message->from->name,
+		message->code = peers_registered(to->peers, &message->hello, message->from->name,
 						 &message->known, &message->known_count, &err);
 		peers_self(to->peers, &message->theirs);
 		break;
@@ -300,12 +314,12 @@ send_off(struct message *message)
 }
 
 static struct transport_request *
-wire_greet(struct transport *transport, const char *address, const struct node_record *mine,
+wire_greet(struct transport *transport, const char *address, const struct node_hello *hello,
 	   transport_greet_fn fn, void *arg)
 {
 	struct message *message = post(transport, GREET, address, arg);
 
-	message->mine = *mine;
+	message->hello = *hello;
 	message->fn.greet = fn;
 	return send_off(message);
 }

@@ -36,6 +36,9 @@ struct sim_net {
 	struct sim_host *hosts;
 	size_t count;
 	size_t cut;	/* hosts below and others do not reach each other, silently; 0: all do */
+	struct {
+		const struct sim_host *from, *to;
+	} one_way;	/* this one does not reach that one, silently; NULL: it does */
 };
 
 void	sim_net_init(struct sim_net *net, size_t count);

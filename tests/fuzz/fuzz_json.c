@@ -15,14 +15,16 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t len);
 static void
 try_register(const char *text, size_t len)
 {
-	struct node_record node, again;
+	struct node_hello hello, again;
 	struct error err;
 
-	if (wire_register_request_parse(text, len, &node, &err) != P2P_OK)
+	if (wire_register_request_parse(text, len, &hello, &err) != P2P_OK)
 		return;
-	char *back = wire_register_request(&node);
+	char *back = wire_register_request(&hello);
 	assert(wire_register_request_parse(back, strlen(back), &again, &err) == P2P_OK);
-	assert(strcmp(node.name, again.name) == 0 && node.seq == again.seq);
+	assert(strcmp(hello.node.name, again.node.name) == 0 && hello.node.seq == again.node.seq);
+	assert(hello.view.is_told == again.view.is_told);
+	assert(memcmp(hello.view.sums, again.view.sums, sizeof(hello.view.sums)) == 0);
 	free(back);
 }
 

@@ -29,6 +29,7 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
 	&p2p__v1__have_response__descriptor,
 	&p2p__v1__directories_request__descriptor,
 	&p2p__v1__directories_response__descriptor,
+	&p2p__v1__register_request__descriptor,
 };
 #define PIECES      2000 /* of the content of an answer */
 #define DESCRIPTORS (sizeof(descriptors) / sizeof(descriptors[0]))
@@ -93,6 +94,21 @@ try_node(const void *message)
 	P2p__V1__Node *back = travel(wire_pb_of_node(&node));
 	assert(back != NULL && wire_pb_node(back, &again, &err) == P2P_OK);
 	assert(strcmp(node.name, again.name) == 0 && node.seq == again.seq);
+	drop(back);
+}
+
+static void
+try_hello(const void *message)
+{
+	struct node_hello hello, again;
+	struct error err;
+
+	if (wire_pb_hello(message, &hello, &err) != P2P_OK)
+		return;
+	P2p__V1__RegisterRequest *back = travel(wire_pb_of_hello(&hello));
+	assert(back != NULL && wire_pb_hello(back, &again, &err) == P2P_OK);
+	assert(hello.view.is_told == again.view.is_told);
+	assert(memcmp(hello.view.sums, again.view.sums, sizeof(hello.view.sums)) == 0);
 	drop(back);
 }
 
@@ -183,6 +199,8 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t len)
 		try_answer(message);
 	else if (which == 13)
 		try_directories(message);
+	else if (which == 14)
+		try_hello(message);
 	/* Whatever was unpacked can be packed, and that unpacked. */
 	message = travel(message);
 	assert(message != NULL);
