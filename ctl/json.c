@@ -68,7 +68,7 @@ static const char *const numbers[] = {
 	"uptime_ms",
 	"verified_pieces",
 };
-static const char *const truths[] = { "front",   "local",    "new",  "ready",
+static const char *const truths[] = { "front",   "local",    "more", "new", "ready",
 				      "replace", "scanning", "whole" };
 
 /* Kinds of records that may repeat, and what an array of them is called. */
@@ -78,6 +78,7 @@ static const struct {
 	{ "address", "addresses" },
 	{ "candidate", "candidates" },
 	{ "command", "commands" },
+	{ "directory", "directories" },
 	{ "fetch", "fetches" },
 	{ "file", "files" },
 	{ "follow", "follows" },
@@ -167,6 +168,18 @@ add_record(json_t *document, const struct record *record)
 }
 
 static void
+add_lists(json_t *document, const char *names)
+{
+	for (size_t len; names != NULL && (len = strcspn(names, " ")) > 0;) {
+		char *name = util_format("%.*s", (int)len, names);
+
+		json_object_set_new(document, name, json_array());
+		free(name);
+		names += len + strspn(names + len, " ");
+	}
+}
+
+static void
 print_document(json_t *document)
 {
 	json_dumpf(document, stdout, JSON_ENSURE_ASCII | JSON_COMPACT);
@@ -175,7 +188,7 @@ print_document(json_t *document)
 }
 
 void
-json_print_reply(const struct reply *reply, const char *list)
+json_print_reply(const struct reply *reply, const char *always)
 {
 	json_t *document = json_object();
 	int code = reply->final.code;
@@ -188,8 +201,7 @@ json_print_reply(const struct reply *reply, const char *list)
 		json_object_set_new(document, "error", error);
 	} else {
 		add_pairs(document, &reply->final);
-		if (list != NULL)
-			json_object_set_new(document, list, json_array());
+		add_lists(document, always);
 	}
 	for (size_t i = 0; i < reply->count; i++)
 		add_record(document, &reply->records[i]);

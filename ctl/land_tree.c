@@ -106,14 +106,13 @@ add_item(struct lander *lander, const struct record *file, const char *path)
 }
 
 static int
-find(struct ctl *ctl, const char *command, const char *match, const char *what, struct reply *ret)
+find(struct ctl *ctl, const char *match, const char *what, struct reply *ret)
 {
 	struct request request;
 
-	request_init(&request, command);
+	request_init(&request, "search");
 	request_word(&request, what);
-	if (match != NULL)
-		request_pair(&request, "match", match);
+	request_pair(&request, "match", match);
 	if (request.is_too_long) {
 		ctl_complain("the name is too long");
 		return EXIT_USAGE;
@@ -250,7 +249,7 @@ plan(struct lander *lander, const char *what, const char *output)
 			ret = plan_file(lander, chosen, output);
 		goto out;
 	}
-	ret = find(ctl, "search", "exact", what, &files);
+	ret = find(ctl, "exact", what, &files);
 	if (ret != EXIT_DONE)
 		goto out;
 	if (files.count > 0) {
@@ -265,7 +264,7 @@ plan(struct lander *lander, const char *what, const char *output)
 	}
 	reply_fini(&files);
 	bool is_glob = strpbrk(what, "*?[") != NULL;
-	ret = find(ctl, is_glob ? "search" : "ls", is_glob ? "glob" : NULL, what, &files);
+	ret = find(ctl, is_glob ? "glob" : "under", what, &files);
 	if (ret == EXIT_DONE && files.count > 0) {
 		ret = plan_tree(lander, &files, is_glob ? NULL : what, output);
 	} else if (ret == EXIT_DONE) {

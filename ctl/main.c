@@ -322,7 +322,7 @@ usage(const char *format, const char *detail)
 static int
 parse(struct ctl *ctl, int argc, char **argv)
 {
-	char letters[2 * OPTIONS + 1], *at = letters;
+	char letters[2 * OPTIONS + 2], *at = letters;
 	struct option table[OPTIONS + 1] = { 0 };
 	int value;
 
@@ -335,10 +335,13 @@ parse(struct ctl *ctl, int argc, char **argv)
 		if (options[i].argument != NULL)
 			*at++ = ':';
 	}
-	*at = '\0';
+	strcpy(at, "R");
 	while ((value = getopt_long(argc, argv, letters, table, NULL)) != -1) {
 		if (value == '?')
 			return EXIT_USAGE; /* getopt complained */
+		/* As ls(1) has it. */
+		if (value == 'R')
+			value = 'r';
 		for (size_t i = 0; i < OPTIONS; i++)
 			if (value == LONG_ONLY + (int)i ||
 			    (value < LONG_ONLY && value == options[i].letter))

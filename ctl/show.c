@@ -288,15 +288,48 @@ add_file(struct table *table, const struct record *file)
 		table_text(table, record_text(file, "mtime_ns"));
 }
 
+/* The cells of a file that a subdirectory has too: the others have a dash. */
 static void
-print_files(const struct ctl *ctl, const struct reply *reply)
+add_directory(struct table *table, const struct record *directory)
 {
-	static const char *const heads[] = { "NAME", ">SIZE", ">HOLDERS", "HERE", "ROOT", "MTIME" };
+	const char *more = is_yes(directory, "more") ? "+" : "";
+	uint64_t bytes = record_number(directory, "bytes", 0);
+	char size[RENDER_CELL_SIZE];
+
+	render_size(bytes, size);
+	char *weight = table->is_terminal ? util_format("%s%s", size, more)
+					  : util_format("%" PRIu64 "%s", bytes, more);
+	char *files = util_format("%" PRIu64 "%s", record_number(directory, "files", 0), more);
+	table_text(table, record_text(directory, "name"));
+	table_text(table, weight);
+	for (int i = 0; i < (table->is_terminal ? 3 : 4); i++)
+		table_text(table, NULL);
+	table_text(table, files);
+	free(weight);
+	free(files);
+}
+
+/* What a search found, or one level of a directory. */
+static void
+print_files(const struct ctl *ctl, const struct reply *reply, bool is_level)
+{
+	static const char *const heads[] = { "NAME", ">SIZE",  ">HOLDERS", "HERE",
+					     "ROOT", ">FILES", NULL };
+	static const char *const piped[] = { "NAME", ">SIZE", ">HOLDERS", "HERE",
+					     "ROOT", "MTIME", ">FILES" };
 	struct table table;
 
-	table_init(&table, ctl->is_terminal, heads, COUNT(heads) - ctl->is_terminal);
-	for (size_t i = 0; i < reply->count; i++)
+	table_init(&table, ctl->is_terminal, ctl->is_terminal ? heads : piped,
+		   5 + !ctl->is_terminal + is_level);
+	for (size_t i = 0; i < reply->count; i++) {
+		if (strcmp(reply->records[i].word, "directory") == 0) {
+			add_directory(&table, &reply->records[i]);
+			continue;
+		}
 		add_file(&table, &reply->records[i]);
+		if (is_level)
+			table_text(&table, NULL);
+	}
 	table_end(&table);
 }
 
@@ -318,6 +351,7 @@ int
 show_files(struct ctl *ctl)
 {
 	bool unshareable = ctl_has(ctl, OPT_UNSHAREABLE);
+	bool is_level = strcmp(ctl->command, "ls") == 0 && !ctl_has(ctl, OPT_RECURSIVE);
 	uint64_t limit = UINT64_MAX;
 	struct request request;
 	struct reply reply;
@@ -335,6 +369,8 @@ show_files(struct ctl *ctl)
 		request_pair(&request, "scope", "local");
 	if (unshareable)
 		request_pair(&request, "unshareable", "yes");
+	if (ctl_has(ctl, OPT_RECURSIVE))
+		request_pair(&request, "recursive", "yes");
 	if (ctl_has(ctl, OPT_LIMIT))
 		util_number(ctl->values[OPT_LIMIT], &limit);
 	if (request.is_too_long) {
@@ -346,11 +382,13 @@ show_files(struct ctl *ctl)
 	if (ret != EXIT_DONE)
 		return ret;
 	if (ctl_has(ctl, OPT_JSON))
-		json_print_reply(&reply, unshareable ? "unshareable" : "files");
+		json_print_reply(&reply, unshareable ? "unshareable"
+					 : is_level  ? "files directories"
+						     : "files");
 	else if (unshareable)
 		print_unshareable(ctl, &reply);
 	else
-		print_files(ctl, &reply);
+		print_files(ctl, &reply, is_level);
 	reply_fini(&reply);
 	return EXIT_DONE;
 }

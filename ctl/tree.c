@@ -134,6 +134,7 @@ weigh_all(struct tree *tree, const char *directory)
 
 		request_init(&request, "ls");
 		request_word(&request, directory);
+		request_pair(&request, "recursive", "yes");
 		if (ctl_has(tree->ctl, OPT_LOCAL))
 			request_pair(&request, "scope", "local");
 		if (cursor != NULL)

@@ -78,8 +78,9 @@ int		 catalog_find_content(struct catalog *catalog, const struct content_id *con
 int		 catalog_layer(struct catalog *catalog, const struct content_id *content,
 		     struct digest **ret_layer, size_t *ret_count);
 
-/* One name with one content, somewhere in the network. */
+/* One name with one content, somewhere in the network; or, of CATALOG_LEVEL, a subdirectory. */
 struct catalog_found {
+	bool is_directory;		/* then its name ends with `/`, and what is said of a file is zero */
 	const char *name;
 	struct content_id content;
 	int64_t mtime_ns;		/* the newest among the holders' */
@@ -87,6 +88,8 @@ struct catalog_found {
 	bool is_local;			/* we have it */
 	uint32_t holder_count;
 	const char *holders;		/* their peer ids, each followed by one blank; this peer's included */
+	uint64_t files, bytes;		/* of a subdirectory: what CATALOG_UNDER would tell of it, and its bytes */
+	bool is_cut;			/* there is, or may be, more than these */
 };
 typedef bool	(*catalog_found_fn)(void *arg, const struct catalog_found *found);	/* false: enough */
 
@@ -96,7 +99,9 @@ enum catalog_match {
 	CATALOG_EXACT,		/* the whole name */
 	CATALOG_UNDER,		/* everything below directory `text`; "": everything */
 	CATALOG_ROOT,		/* contents whose root begins with these hex digits, CATALOG_ID_PREFIX_MIN at least, either case */
+	CATALOG_LEVEL,		/* what lies in directory `text` itself, and its subdirectories; "": the network's whole tree */
 };
+#define CATALOG_LEVEL_LOOKS 100	/* names of a subdirectory that are looked at; it is skipped then, and is_cut */
 /* What else a result must be. */
 enum catalog_state { CATALOG_ANY_STATE, CATALOG_HERE, CATALOG_AWAY };
 struct catalog_filter {
@@ -120,7 +125,7 @@ struct catalog_query {
 };
 /*
  * Calls fn for a page of what fits: SUBSTRING best fit first (enum name_fit) and of equals the name first that became known here last;
- * GLOB in the latter order; EXACT, UNDER and "" by name (bytes); ROOT by root.  Contents of one name by size and root.
+ * GLOB in the latter order; EXACT, UNDER, LEVEL and "" by name (bytes, a subdirectory's with its slash); ROOT by root.  Contents of one name by size and root.
  * If there is or may be more, ret_cursor[CATALOG_CURSOR_SIZE] is where to go on, else it is "".  What a page costs is bounded, so
  * it may be short, even empty, and have a cursor all the same.
  * P2P_BAD_REQUEST for a cursor of something else, a limit, text or root that cannot be; P2P_IO.

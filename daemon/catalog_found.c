@@ -62,9 +62,9 @@ search_read_name(struct search *search)
 
 /* --- the filter --- */
 
-/* What holders[from..to) have in common; borrows search->text. */
+/* What holders[from..to) have in common, but who they are. */
 static void
-make_found(struct search *search, size_t from, size_t to, struct catalog_found *ret)
+make_found(const struct search *search, size_t from, size_t to, struct catalog_found *ret)
 {
 	*ret = (struct catalog_found){
 		.name = search->name,
@@ -72,18 +72,26 @@ make_found(struct search *search, size_t from, size_t to, struct catalog_found *
 		.mtime_ns = INT64_MIN,
 		.holder_count = (uint32_t)(to - from),
 	};
-	buf_reset(&search->text);
 	for (size_t i = from; i < to; i++) {
 		const struct holder *holder = &search->holders[i];
-		buf_adds(&search->text, holder->peer);
-		buf_adds(&search->text, " ");
 		ret->is_local |= holder->peer_no == SELF_NO;
 		if (holder->mtime_ns >= ret->mtime_ns) {
 			ret->mtime_ns = holder->mtime_ns;
 			ret->mode = holder->mode;
 		}
 	}
-	ret->holders = search->text.data;
+}
+
+/* Borrows search->text. */
+static void
+name_holders(struct search *search, size_t from, size_t to, struct catalog_found *found)
+{
+	buf_reset(&search->text);
+	for (size_t i = from; i < to; i++) {
+		buf_adds(&search->text, search->holders[i].peer);
+		buf_adds(&search->text, " ");
+	}
+	found->holders = search->text.data;
 }
 
 /* Is one of holders[from..to) among those that the filter wants? */
@@ -124,22 +132,37 @@ is_wanted(const struct search *search, const struct catalog_found *found)
 
 /* --- telling --- */
 
-/* False: the page ends before this one, or behind it. */
+/* Does what holders[from..to) have in common pass the filter?  If so it is in *ret. */
 static bool
-tell(struct search *search, size_t from, size_t to)
+make_wanted(const struct search *search, size_t from, size_t to, struct catalog_found *ret)
 {
-	struct catalog_found found;
-	make_found(search, from, to, &found);
-	if (!is_wanted(search, &found) || !has_wanted_holder(search, from, to) ||
-	    !is_wanted_state(search, from, to))
-		return true;
+	make_found(search, from, to, ret);
+	return is_wanted(search, ret) && has_wanted_holder(search, from, to) &&
+	       is_wanted_state(search, from, to);
+}
+
+/* False: there is no room for it on this page. */
+static bool
+tell_found(struct search *search, const struct catalog_found *found)
+{
 	if (search->told == search->query->limit) {
 		search->is_more = true;
 		return false;
 	}
 	search->told++;
-	search->is_enough = !search->fn(search->arg, &found);
+	search->is_enough = !search->fn(search->arg, found);
 	return true;
+}
+
+/* False: the page ends before this one, or behind it. */
+static bool
+tell(struct search *search, size_t from, size_t to)
+{
+	struct catalog_found found;
+	if (!make_wanted(search, from, to, &found))
+		return true;
+	name_holders(search, from, to, &found);
+	return tell_found(search, &found);
 }
 
 /* The end of the run of one content that begins at `from`. */
@@ -205,5 +228,32 @@ search_tell_content(struct search *search, const struct content_id *content, int
 	}
 	move_place(search, content);
 	search->place.peer_no = peer_no;
+	return !search->is_enough;
+}
+
+void
+search_weigh_name(struct search *search, uint64_t *files, uint64_t *bytes)
+{
+	struct catalog_found found;
+	for (size_t from = 0, to; from < search->count; from = to) {
+		to = run_end(search, from);
+		if (!make_wanted(search, from, to, &found))
+			continue;
+		*files += 1;
+		*bytes += found.content.size_bytes;
+	}
+}
+
+bool
+search_tell_directory(struct search *search, const struct catalog_found *directory)
+{
+	struct place *place = &search->place;
+	if (!tell_found(search, directory))
+		return false;
+	/* Goes on behind all that lies in it: '0' follows '/'.  A file may have just this name. */
+	place->is_begun = true;
+	place->content = (struct content_id){ 0 };
+	strcpy(place->name, directory->name);
+	place->name[strlen(place->name) - 1] = '0';
 	return !search->is_enough;
 }

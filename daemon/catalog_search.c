@@ -59,12 +59,18 @@ search_fit_of(const struct wish *wish, const char *name)
 	return is_ranked ? fit : NAME_FIT_INSIDE;
 }
 
+bool
+search_is_late(const struct wish *wish)
+{
+	return clock_ms() > wish->until_ms;
+}
+
 /* Is there anything left to spend on another look? */
 static bool
 may_look(struct search *search, struct wish *wish)
 {
 	bool is_late =
-	    wish->looks++ % LOOKS_PER_CLOCK == LOOKS_PER_CLOCK - 1 && clock_ms() > wish->until_ms;
+	    wish->looks++ % LOOKS_PER_CLOCK == LOOKS_PER_CLOCK - 1 && search_is_late(wish);
 	if (is_late || wish->spent >= LOOKS_MAX) {
 		search->is_more = true;
 		return false;
@@ -123,9 +129,8 @@ search_refuse(struct wish *wish, const char *name)
 	return wish->refused.count < SAMPLE_MAX;
 }
 
-/* The row at hand of a walk: 1 go on, 0 the page ends, SEARCH_DOUBT, or a code. */
-static int
-look(struct search *search, struct wish *wish, enum sql sql)
+int
+search_look(struct search *search, struct wish *wish, enum sql sql)
 {
 	if (!may_look(search, wish))
 		return 0;
@@ -146,7 +151,7 @@ search_run(struct search *search, struct wish *wish, enum sql sql, int more)
 {
 	int code = 1;
 	while (more > 0 && code == 1) {
-		code = look(search, wish, sql);
+		code = search_look(search, wish, sql);
 		if (code == 1)
 			more = db_next(search->db, sql);
 	}
@@ -179,7 +184,7 @@ bound(const struct search *search, const struct wish *wish, struct bounds *ret)
 		strcpy(ret->low, wish->text);
 		/* No name has a control character: nothing but the text itself lies below. */
 		snprintf(ret->high, sizeof(ret->high), "%s\x01", wish->text);
-	} else if (search->query->match == CATALOG_UNDER) {
+	} else if (search->query->match == CATALOG_UNDER || search->query->match == CATALOG_LEVEL) {
 		size_t len = strlen(wish->text);
 		bound_directory(ret, wish->text,
 				len > 0 && wish->text[len - 1] == '/' ? len - 1 : len);
@@ -198,6 +203,8 @@ walk_by_name(struct search *search, struct wish *wish)
 	if (strcmp(search->place.name, bounds.low) > 0)
 		strcpy(bounds.low, search->place.name);
 	struct db_arg high = bounds.high[0] ? db_text(bounds.high) : db_blob(NULL, 0);
+	if (search->query->match == CATALOG_LEVEL)
+		return search_by_level(search, wish, bounds.low, &high);
 	return search_run(search, wish, sql, db_start(search->db, sql, db_text(bounds.low), high));
 }
 

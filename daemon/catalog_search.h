@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * catalog_search.h - what the parts of a search share: catalog_search.c (which names are looked at, and in which
- * order), catalog_fit.c (best first), catalog_found.c (what is told of a name), catalog_terms.c and
- * catalog_choice.c (questions to the index), catalog_cursor.c (where a page ended).  Not for others.
+ * order), catalog_fit.c (best first), catalog_level.c (one level of a directory), catalog_found.c (what is told of a name),
+ * catalog_terms.c and catalog_choice.c (questions to the index), catalog_cursor.c (where a page ended).  Not for others.
  */
 #ifndef P2PD_CATALOG_SEARCH_H
 #define P2PD_CATALOG_SEARCH_H
@@ -81,8 +81,12 @@ bool search_is_in_directory(const struct wish *wish, const char *name);
 enum name_fit search_fit_of(const struct wish *wish, const char *name);
 /* All of the name at hand is done. */
 void search_pass_name(struct search *search);
+/* The time of a page is over. */
+bool search_is_late(const struct wish *wish);
 /* The row at hand of a walk does not fit, though the index named it.  False: so many that the index is to be asked better. */
 bool search_refuse(struct wish *wish, const char *name);
+/* The row at hand of a walk that was started: 1 go on, 0 the page ends, SEARCH_DOUBT (BY_FIT), or a code. */
+int search_look(struct search *search, struct wish *wish, enum sql sql);
 /* Looks at all rows (number of the name, name) of a walk that was started; `more` is what that answered.
  * 1 the walk is over, 0 the page, or a code; SEARCH_DOUBT: wish->refused is full. */
 #define SEARCH_DOUBT 2
@@ -93,12 +97,22 @@ int search_run(struct search *search, struct wish *wish, enum sql sql, int more)
 /* The same answer. */
 int search_by_fit(struct search *search, struct wish *wish);
 
+/* --- catalog_level.c --- */
+
+/* The same answer; names from `low` to below `high`, a blob of nothing for no end. */
+int search_by_level(struct search *search, struct wish *wish, const char *low,
+		    const struct db_arg *high);
+
 /* --- catalog_found.c --- */
 
 /* Reads the entries of the name at hand.  P2P_OK or a code. */
 int search_read_name(struct search *search);
 /* Tells what fits the filter of the contents of the name, and moves the place.  False: the page ends here. */
 bool search_tell_name(struct search *search);
+/* Adds up what search_tell_name() would tell. */
+void search_weigh_name(struct search *search, uint64_t *files, uint64_t *bytes);
+/* Tells a subdirectory.  False: the page ends before it, and the place is as it was; or behind it, if is_enough. */
+bool search_tell_directory(struct search *search, const struct catalog_found *directory);
 /* Tells one content of the name at hand if `peer_no` is the first that has it. */
 bool search_tell_content(struct search *search, const struct content_id *content, int64_t peer_no);
 

@@ -38,12 +38,26 @@ reply_file(struct buf *out, int code, const char *word, const struct catalog_fou
 	reply_end(out);
 }
 
+static void
+reply_directory(struct buf *out, const struct catalog_found *found)
+{
+	reply_record(out, 200, "directory");
+	reply_text(out, "name", found->name);
+	reply_number(out, "files", found->files);
+	reply_number(out, "bytes", found->bytes);
+	reply_flag(out, "more", found->is_cut);
+	reply_end(out);
+}
+
 static bool
 on_found(void *arg, const struct catalog_found *found)
 {
 	struct page *page = arg;
 
-	reply_file(&page->command->reply, 200, "file", found);
+	if (found->is_directory)
+		reply_directory(&page->command->reply, found);
+	else
+		reply_file(&page->command->reply, 200, "file", found);
 	page->count++;
 	return true;
 }
@@ -80,14 +94,19 @@ take_query(struct command *command, struct catalog_query *query)
 	return true;
 }
 
+/* What fits `query`; or, if nothing does and there is another, what fits that. */
 static void
-answer_query(struct command *command, const struct catalog_query *query)
+answer_query(struct command *command, const struct catalog_query *query,
+	     const struct catalog_query *otherwise)
 {
 	struct page page = { .command = command };
 	char cursor[CATALOG_CURSOR_SIZE] = "";
 	struct error err;
+	int code = service_search(command->service, query, on_found, &page, cursor, &err);
 
-	if (service_search(command->service, query, on_found, &page, cursor, &err) == P2P_OK) {
+	if (code == P2P_OK && page.count == 0 && cursor[0] == '\0' && otherwise != NULL)
+		code = service_search(command->service, otherwise, on_found, &page, cursor, &err);
+	if (code == P2P_OK) {
 		put_page(&page, cursor);
 		return;
 	}
@@ -127,7 +146,8 @@ cmd_search(struct command *command)
 	static const char *const matches[] = {
 		[CATALOG_SUBSTRING] = "substring", [CATALOG_GLOB] = "glob",
 		[CATALOG_EXACT] = "exact",         [CATALOG_UNDER] = "under",
-		[CATALOG_ROOT] = "root",           NULL,
+		[CATALOG_ROOT] = "root",           [CATALOG_LEVEL] = "level",
+		NULL,
 	};
 	struct catalog_filter filter = CATALOG_FILTER_NONE;
 	struct catalog_query query = { .text = command_argument(command), .filter = &filter };
@@ -137,7 +157,7 @@ cmd_search(struct command *command)
 	    !take_query(command, &query) || !take_filter(command, &filter))
 		return;
 	query.match = (enum catalog_match)match;
-	answer_query(command, &query);
+	answer_query(command, &query, NULL);
 }
 
 static void
@@ -180,17 +200,23 @@ list_unshareable(struct command *command, const struct catalog_query *query)
 void
 cmd_ls(struct command *command)
 {
-	struct catalog_query query = { .match = CATALOG_UNDER };
-	bool unshareable = false;
+	struct catalog_query query = { .match = CATALOG_LEVEL };
+	bool unshareable = false, recursive = false;
 
 	query.text = command_argument(command) != NULL ? command_argument(command) : "";
-	if (!take_query(command, &query) ||
+	if (!take_query(command, &query) || !command_take_flag(command, "recursive", &recursive) ||
 	    !command_take_flag(command, "unshareable", &unshareable))
 		return;
-	if (unshareable)
+	if (unshareable) {
 		list_unshareable(command, &query);
-	else
-		answer_query(command, &query);
+		return;
+	}
+	if (recursive)
+		query.match = CATALOG_UNDER;
+	/* As with ls(1), what is no directory may be a file; a cursor of one goes on with no other. */
+	struct catalog_query file = query;
+	file.match = CATALOG_EXACT;
+	answer_query(command, &query, &file);
 }
 
 /* --- changing the share --- */

@@ -90,7 +90,7 @@ parse_match(struct rest_request *req, enum catalog_match *ret)
 	static const char *const words[] = {
 		[CATALOG_SUBSTRING] = "substring", [CATALOG_GLOB] = "glob",
 		[CATALOG_EXACT] = "exact",         [CATALOG_UNDER] = "under",
-		[CATALOG_ROOT] = "root",
+		[CATALOG_ROOT] = "root",           [CATALOG_LEVEL] = "level",
 	};
 	const char *text = rest_target_param(&req->target, "match");
 
@@ -101,7 +101,7 @@ parse_match(struct rest_request *req, enum catalog_match *ret)
 		}
 	}
 	return error_set(&req->err, P2P_BAD_REQUEST,
-			 "match: wanted substring, glob, exact, under or root");
+			 "match: wanted substring, glob, exact, under, level or root");
 }
 
 static int
@@ -186,7 +186,7 @@ rest_get_search(struct rest_request *req)
 	if (code != P2P_OK)
 		return code;
 
-	struct wire_found *found = wire_found_new();
+	struct wire_found *found = wire_found_new(query.match == CATALOG_LEVEL);
 	code = service_search(req->rest->service, &query, wire_found_add, found, cursor, &req->err);
 	char *page = wire_found_end(found, cursor);
 	if (code == P2P_OK)

@@ -46,6 +46,7 @@ read_match(P2p__V1__Match match, enum catalog_match *ret, struct error *err)
 		[P2P__V1__MATCH__MATCH_EXACT] = CATALOG_EXACT,
 		[P2P__V1__MATCH__MATCH_UNDER] = CATALOG_UNDER,
 		[P2P__V1__MATCH__MATCH_ROOT] = CATALOG_ROOT,
+		[P2P__V1__MATCH__MATCH_LEVEL] = CATALOG_LEVEL,
 	};
 
 	if ((unsigned)match >= sizeof(matches) / sizeof(matches[0]))
@@ -147,7 +148,8 @@ RPC_TAKE(rpc_search)
 struct page {
 	struct rpc_call_head *head;
 	P2p__V1__File *files[PAGE_ROWS];
-	size_t count;
+	P2p__V1__Subdirectory *directories[PAGE_ROWS];
+	size_t count, directory_count;
 	size_t bytes;
 };
 
@@ -157,7 +159,10 @@ add_row(void *arg, const struct catalog_found *found)
 {
 	struct page *page = arg;
 
-	page->files[page->count++] = wire_pb_of_found(found);
+	if (found->is_directory)
+		page->directories[page->directory_count++] = wire_pb_of_subdirectory(found);
+	else
+		page->files[page->count++] = wire_pb_of_found(found);
 	page->bytes += strlen(found->name) + (size_t)found->holder_count * PEER_ID_SIZE;
 	return page->bytes < PAGE_BYTES && !page->head->is_over;
 }
@@ -179,15 +184,19 @@ RPC_NEXT(rpc_search_next)
 		    service_search(page.head->service, &search->query, add_row, &page, cursor, err);
 	if (code == P2P_OK) {
 		strcpy(search->cursor, cursor);
-		search->left -= page.count;
+		search->left -= page.count + page.directory_count;
 		search->is_done = search->left == 0 || cursor[0] == '\0';
 		response.files = page.files;
 		response.n_files = page.count;
+		response.directories = page.directories;
+		response.n_directories = page.directory_count;
 		response.cursor = cursor;
 		rpc_reply(call, &response.base);
 	}
 	for (size_t i = 0; i < page.count; i++)
 		p2p__v1__file__free_unpacked(page.files[i], NULL);
+	for (size_t i = 0; i < page.directory_count; i++)
+		p2p__v1__subdirectory__free_unpacked(page.directories[i], NULL);
 	return code != P2P_OK ? code : RPC_MORE;
 }
 

@@ -64,16 +64,30 @@ row_of(const struct catalog_found *found)
 	return row;
 }
 
+static json_t *
+directory_of(const struct catalog_found *found)
+{
+	json_t *row = json_object();
+
+	wire_json_put_text(row, "name", found->name);
+	wire_json_put_number(row, "files", found->files);
+	wire_json_put_number(row, "bytes", found->bytes);
+	wire_json_put_bool(row, "more", found->is_cut);
+	return row;
+}
+
 struct wire_found {
-	json_t *files;
+	json_t *files, *directories; /* directories NULL: none is asked for */
 };
 
 struct wire_found *
-wire_found_new(void)
+wire_found_new(bool with_directories)
 {
 	struct wire_found *found = mem_zero(1, sizeof(*found));
 
 	found->files = json_array();
+	if (with_directories)
+		found->directories = json_array();
 	return found;
 }
 
@@ -82,7 +96,10 @@ wire_found_add(void *arg, const struct catalog_found *row)
 {
 	struct wire_found *found = arg;
 
-	json_array_append_new(found->files, row_of(row));
+	if (row->is_directory)
+		json_array_append_new(found->directories, directory_of(row));
+	else
+		json_array_append_new(found->files, row_of(row));
 	return true;
 }
 
@@ -92,6 +109,8 @@ wire_found_end(struct wire_found *found, const char *cursor)
 	json_t *tree = json_object();
 
 	json_object_set_new(tree, "files", found->files);
+	if (found->directories != NULL)
+		json_object_set_new(tree, "directories", found->directories);
 	if (cursor != NULL && cursor[0] != '\0')
 		wire_json_put_text(tree, "cursor", cursor);
 	free(found);

@@ -47,7 +47,7 @@ char	*wire_message(const char *body, const struct wire_message *head);
 
 /* A page of search results, row by row (catalog_found_fn). */
 struct wire_found;
-struct wire_found *wire_found_new(void);
+struct wire_found *wire_found_new(bool with_directories);	/* with: of CATALOG_LEVEL */
 bool	wire_found_add(void *found, const struct catalog_found *row);
 char	*wire_found_end(struct wire_found *found, const char *cursor);	/* frees it */
 

@@ -284,6 +284,19 @@ wire_pb_of_found(const struct catalog_found *found)
 	return message;
 }
 
+P2p__V1__Subdirectory *
+wire_pb_of_subdirectory(const struct catalog_found *found)
+{
+	P2p__V1__Subdirectory *message = mem_alloc(sizeof(*message));
+
+	p2p__v1__subdirectory__init(message);
+	message->name = new_text(found->name);
+	message->files = found->files;
+	message->bytes = found->bytes;
+	message->more = found->is_cut;
+	return message;
+}
+
 P2p__V1__RegisterResponse *
 wire_pb_of_registered(const struct node_record *mine, const struct node_record *known, size_t count)
 {

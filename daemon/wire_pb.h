@@ -66,6 +66,7 @@ P2p__V1__RegisterRequest *wire_pb_of_hello(const struct node_hello *hello);
 P2p__V1__Notice		*wire_pb_of_notice(const struct notice *notice);
 P2p__V1__Peer		*wire_pb_of_peer(const struct peer_info *peer);
 P2p__V1__File		*wire_pb_of_found(const struct catalog_found *found);
+P2p__V1__Subdirectory	*wire_pb_of_subdirectory(const struct catalog_found *found);
 P2p__V1__ChangesResponse *wire_pb_of_changes(const struct change_page *page);
 P2p__V1__RegisterResponse *wire_pb_of_registered(const struct node_record *mine, const struct node_record *known, size_t count);
 P2p__V1__HaveRequest	*wire_pb_of_question(const struct holding_question *question);

@@ -236,6 +236,11 @@ static bool
 write_found(void *arg, const struct catalog_found *found)
 {
 	size_t blanks = 0;
+	if (found->is_directory) {
+		buf_addf(arg, "%s %llu %llu%s\n", found->name, (unsigned long long)found->files,
+			 (unsigned long long)found->bytes, found->is_cut ? "+" : "");
+		return true;
+	}
 	for (const char *p = found->holders; *p != '\0'; p++)
 		blanks += *p == ' ';
 	ck_assert_uint_eq(blanks, found->holder_count);

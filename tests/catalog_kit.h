@@ -71,7 +71,7 @@ int kit_give_one(struct kit *kit, const char *peer, uint64_t seq, const char *na
 		 const char *seed, uint64_t size_bytes);
 
 /* Runs catalog_search for all pages of `limit` and writes "name:holders[*]\n" (* if local) for
- * each. */
+ * each; "name/ files bytes[+]\n" of a subdirectory. */
 char *kit_search(struct kit *kit, enum catalog_match match, const char *text, bool local_only,
 		 uint32_t limit);
 

@@ -396,7 +396,7 @@ START_TEST(test_searches_that_make_no_sense_are_refused)
 
 	memset(long_text, 'a', sizeof(long_text) - 1);
 	long_text[sizeof(long_text) - 1] = '\0';
-	request.match = (P2p__V1__Match)5;
+	request.match = (P2p__V1__Match)(P2P__V1__MATCH__MATCH_LEVEL + 1);
 	refused(SEARCH, &request, INVALID, "bad-request: match");
 	request.match = (P2p__V1__Match)-1;
 	refused(SEARCH, &request, INVALID, "bad-request: match");

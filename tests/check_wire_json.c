@@ -206,7 +206,7 @@ START_TEST(test_a_row_names_at_most_sixteen_holders_and_their_number)
 	for (int i = 0; i < 100; i++)
 		strcat(holders, PEER " ");
 	row.holders = holders;
-	struct wire_found *found = wire_found_new();
+	struct wire_found *found = wire_found_new(false);
 	ck_assert(wire_found_add(found, &row));
 	char *text = wire_found_end(found, "next");
 	for (at = text; (at = strstr(at, PEER)) != NULL; at++)
@@ -214,6 +214,33 @@ START_TEST(test_a_row_names_at_most_sixteen_holders_and_their_number)
 	ck_assert_uint_eq(shown, 16);
 	ck_assert_ptr_nonnull(strstr(text, "\"holder_count\":100"));
 	ck_assert_ptr_nonnull(strstr(text, "\"cursor\":\"next\""));
+	free(text);
+}
+END_TEST
+
+START_TEST(test_a_level_has_its_subdirectories_beside_its_files)
+{
+	struct catalog_found file = { .name = "f", .content = sample_content(), .holders = "" };
+	struct catalog_found directory = { .is_directory = true,
+					   .name = "d/",
+					   .holders = "",
+					   .files = 3,
+					   .bytes = 70,
+					   .is_cut = true };
+	struct wire_found *found = wire_found_new(true);
+	ck_assert(wire_found_add(found, &directory));
+	ck_assert(wire_found_add(found, &file));
+	char *text = wire_found_end(found, "");
+	ck_assert_ptr_nonnull(strstr(text, "{\"files\":[{\"name\":\"f\","));
+	ck_assert_ptr_nonnull(
+	    strstr(text, "\"directories\":[{\"name\":\"d/\",\"files\":3,\"bytes\":70,"
+			 "\"more\":true}]}"));
+	free(text);
+	text = wire_found_end(wire_found_new(true), "");
+	ck_assert_str_eq(text, "{\"files\":[],\"directories\":[]}");
+	free(text);
+	text = wire_found_end(wire_found_new(false), "");
+	ck_assert_str_eq(text, "{\"files\":[]}");
 	free(text);
 }
 END_TEST
@@ -459,6 +486,7 @@ main(void)
 	tcase_add_test(both, test_a_problem_comes_back_with_its_code);
 	tcase_add_test(both, test_a_problem_that_quotes_broken_utf8_is_still_json);
 	tcase_add_test(both, test_a_row_names_at_most_sixteen_holders_and_their_number);
+	tcase_add_test(both, test_a_level_has_its_subdirectories_beside_its_files);
 	tcase_add_test(both, test_one_fetch_has_its_holders_and_a_list_has_none);
 	tcase_add_test(both, test_a_fetch_is_asked_for_by_word_or_by_content);
 	tcase_add_test(both, test_a_follow_is_asked_for_by_its_pattern_alone_or_with_more);

@@ -492,6 +492,19 @@ START_TEST(test_a_found_file_is_told_with_all_its_holders)
 }
 END_TEST
 
+START_TEST(test_a_subdirectory_is_told_with_what_it_weighs)
+{
+	struct catalog_found found = {
+		.is_directory = true, .name = "a/", .files = 100, .bytes = 7, .is_cut = true
+	};
+	P2p__V1__Subdirectory *message = travel(wire_pb_of_subdirectory(&found));
+
+	ck_assert_str_eq(message->name, "a/");
+	ck_assert(message->files == 100 && message->bytes == 7 && message->more);
+	drop(message);
+}
+END_TEST
+
 START_TEST(test_an_event_is_told_with_its_id_and_repaired_text)
 {
 	struct event *event = event_new(EVENT_FETCH_FAILED);
@@ -1099,6 +1112,7 @@ suite(void)
 	tcase_add_test(tcase, test_answers_about_pieces_that_make_no_sense_are_refused);
 	tcase_add_test(tcase, test_malformed_bytes_are_refused);
 	tcase_add_test(tcase, test_a_flood_of_empty_values_is_refused_before_it_costs_memory);
+	tcase_add_test(tcase, test_a_subdirectory_is_told_with_what_it_weighs);
 	tcase_add_test(tcase, test_values_are_counted_through_all_parts_of_a_message);
 	tcase_add_test(tcase, test_each_value_of_a_packed_field_is_counted);
 	tcase_add_test(tcase, test_a_message_over_the_limit_is_refused_unread);

@@ -171,6 +171,20 @@ check "du is JSON" python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); 
 ends 0 a ls deep
 check "a directory lists two files" test "$(wc -l < "$dir/out")" = 2
 ends 0 a ls
+check "ls shows a subdirectory as one line, with its bytes and files" grep -qx "$(printf 'deep/\t%s\t-\t-\t-\t-\t2' "$(a du deep | tail -n 1 | cut -f 1)")" "$dir/out"
+check "and the files beside it" grep -q "$(printf '^odd .*\tyes\t.*\t-$')" "$dir/out"
+check "and nothing from within" eval '! grep -q ^deep/[a-z] "$dir/out"'
+ends 0 a ls -R
+check "ls -R shows all, with the names below" eval 'grep -q ^deep/hello "$dir/out" && ! grep -q "^deep/	" "$dir/out"'
+check "in the columns of a search" test "$(a search "" | sort)" = "$(sort "$dir/out")"
+ends 0 a ls --recursive deep/
+check "of one directory too" test "$(cut -f 1 "$dir/out" | tr '\n' ' ')" = "deep/hello deep/other "
+ends 0 a ls --limit 1
+check "the limit of ls holds" test "$(wc -l < "$dir/out")" = 1
+ends 0 a --json ls
+check "subdirectories are JSON" python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); assert [x for x in d["directories"] if x["name"] == "deep/"][0]["files"] == 2 and d["directories"][0]["more"] is False; assert all("/" not in f["name"] for f in d["files"])' "$dir/out"
+ends 0 a --json ls --local deep
+check "where there are none the list is empty" python3 -c 'import json,sys; assert json.load(open(sys.argv[1]))["directories"] == []' "$dir/out"
 ends 0 a search '' --limit 3
 check "the limit holds" test "$(wc -l < "$dir/out")" = 3
 ends 0 a --json ls deep

@@ -32,6 +32,12 @@ ask_control() {
 	"$DISK/bin/catalog_load" control "$D/a/sock" "$SEARCH_TIMES" "${lines[@]}" >"$D/control" || die "asking by the socket"
 	FIGURE[control]=$(slowest "$D/control")
 }
+# One level of the tree, first pages: the top with hundreds of thousands of files beneath, and two directories of it.
+ask_level() {
+	await_quiet
+	"$DISK/bin/catalog_load" control "$D/a/sock" "$SEARCH_TIMES" ls "ls home" "ls data" >"$D/level" || die "asking for a level"
+	FIGURE[level]=$(slowest "$D/level")
+}
 ask_rest() {
 	local text more
 	local -a targets=()
@@ -61,14 +67,16 @@ bench_search() {
 	note_round() {
 		sample control "${FIGURE[control]}"
 		sample rest "${FIGURE[rest]}"
+		sample level "${FIGURE[level]}"
 	}
-	rounds ask_control ask_rest
+	rounds ask_control ask_rest ask_level
 	large=$(awk '/^VmRSS:/ { print $2 }' "/proc/${PID[a]}/status")
 	sample resident "$(calculate "($large - $small) * 1024 / $SEARCH_ENTRIES")"
 	say "of the last round, median, p99, longest in ms, bytes, question:"
-	cat "$D/control" "$D/rest" >&2
+	cat "$D/control" "$D/rest" "$D/level" >&2
 	row control "search, slowest p99 of ${#SEARCH_TEXTS[@]} questions" "control socket" - ms "<=" 10 3
 	row rest "search, slowest p99 of ${#SEARCH_TEXTS[@]} questions" "REST" - ms "<=" 10 3
+	row level "ls, slowest p99 of 3 directories" "control socket" - ms "<=" 50 10
 	row disk "catalog, disk an entry" "catalog.db" - B "<=" 600 300
 	row resident "catalog, memory an entry" "VmRSS after searches, less that before" - B "<=" 250 50
 	row fill "catalog, $SEARCH_ENTRIES entries taken over" "pages into the catalog" - s "<=" 30 10

@@ -77,7 +77,7 @@ ok "a control character, which is not printed" grep -qP '^bad\\x01name\t' "$TMP/
 ok "what is no UTF-8" grep -qP '^not\\xffutf8\t.*UTF-8' "$TMP/a/bad"
 ok "what is not NFC" grep -qP '\t.*normal form' "$TMP/a/bad"
 ok "and none stops the scan" until_true 10 count_is 200
-ok "nor is listed" not grep -E '^(link|fifo|bad|not)' <(ctl a ls)
+ok "nor is listed" not grep -E '^(link|fifo|bad|not)' <(ctl a ls -R)
 
 # --- a start with an unchanged share ---
 files=$(ctl a status | grep ^files)

@@ -100,6 +100,11 @@ ok "nothing was written outside" eval '[[ ! -e $TMP/new && $(cat "$secret") == s
 
 # --- through the network ---
 ok "search" grep -q '"name":"of b.bin"' <(rest b '/v1/files?q=of&match=substring')
+mkdir "$share/down"
+cp "$TMP/file" "$share/down/file.bin"
+until_true 10 lists b down/file.bin
+ok "one level of the tree" grep -q '"name":"form.bin".*"directories":\[{"name":"down/","files":1,"bytes":3000000,"more":false}\]' <(rest b '/v1/files?match=level')
+ok "and of a directory" grep -q '"name":"down/file.bin".*"directories":\[\]' <(rest b '/v1/files?match=level&q=down')
 ok "what b does not have is 404 there" answers 404 b /v1/files/form.bin
 ok "but b streams it as a gateway" body_is "$TMP/file" b '/v1/files/form.bin?scope=network'
 ok "also a range of it" body_is <(head -c 1500 "$TMP/file" | tail -c 1000) b '/v1/files/form.bin?scope=network' -r 500-1499

@@ -152,6 +152,23 @@ def _():
     same(names(b, text="many-007", match=pb.MATCH_EXACT), ["many-007"])
     same(names(b, text="tree", match=pb.MATCH_UNDER), ["tree/sub/x.TXT"])
     same(names(b, text="many-", scope=pb.SCOPE_LOCAL), [])
+
+
+@check("Search tells one level of a directory: its files, and what its subdirectories weigh")
+def _():
+    for limit in (0, 1000):  # in one message or more, as many as were asked for
+        pages = list(a.files.Search(pb.SearchRequest(match=pb.MATCH_LEVEL, limit=limit), timeout=LIMIT))
+        files = [file.name for page in pages for file in page.files]
+        directories = [(one.name, one.files, one.bytes, one.more) for page in pages for one in page.directories]
+        same(("big.bin" in files, [name for name in files if "/" in name]), (True, []))
+        same([one for one in directories if one[0] == "tree/"], [("tree/", 1, 2, False)])
+    same(names(a, text="tree", match=pb.MATCH_LEVEL), [])
+    same(names(a, text="tree/sub/", match=pb.MATCH_LEVEL), ["tree/sub/x.TXT"])
+    same(len(list(a.files.Search(pb.SearchRequest(match=pb.MATCH_LEVEL, limit=1), timeout=LIMIT))[0].files), 1)
+
+
+@check("Search without a fit tells nothing")
+def _():
     same(names(b, text="no such thing"), [])
 
 
