@@ -63,18 +63,24 @@ stop_daemon(void *arg)
 	daemon_stop(arg);
 }
 
-/* A port of loopback on which nobody listens. */
+/* A port of loopback on which nobody listens, and that the system lends to nobody; each time another. */
 static unsigned
 free_port(void)
 {
+	static unsigned tried;
 	struct sockaddr_in address = { .sin_family = AF_INET,
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(address);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, len), 0);
-	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-	close(fd);
-	return ntohs(address.sin_port);
+	unsigned port;
+	bool is_free;
+	do {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		port = 15000 + ((unsigned)getpid() * 64 + tried++) % 16000;
+		address.sin_port = htons((uint16_t)port);
+		is_free = bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+		close(fd);
+	} while (!is_free && tried < 1000);
+	ck_assert(is_free);
+	return port;
 }
 
 /* `seed` is the number of another host, or -1; `more` are further lines of [share], then maybe of other sections.  Without
