@@ -2,9 +2,10 @@
  *
  * check_peers_sim.c - what a network costs and how fast it agrees, with many peers on a simulated network.
  *
- * Each size of a network goes through one life: it comes together, is idle, files change, one more peer joins, one dies and comes
- * back, it is cut in two and heals.  At the end every catalog must be the truth, entry by entry.  What is found is printed; the
- * thresholds are what was promised.  Every run is the same as the last, so they do not fail by chance.
+ * Each size of a network goes through one life: it comes together, is idle, files change, some miss one of the others, one more peer
+ * joins, one dies and comes back, it is cut in two and heals, and one cannot reach another.  At the end every catalog must be the truth,
+ * entry by entry.  What is found is printed; the thresholds are what was promised.  Every run is the same as the last, so they do not
+ * fail by chance.
  *
  * How it grows with the number n of peers, by what was printed for 16 to 300 (tests/bench/README.md has the figures):
  *  - idle, a peer sends the same whatever n is; and of a change, once not all are told directly (PEERS_DIRECT_MAX);
@@ -195,6 +196,23 @@ change_files(struct life *life)
 	free(times_us);
 }
 
+/* Here and there one does not know of another, which goes on believing that it does.  Somebody else has to tell. */
+static void
+mend_gaps(struct life *life)
+{
+	size_t running = life->count - 1, gaps = running / 3;
+
+	take_traffic(life, NULL);
+	for (size_t i = 0; i < gaps; i++)
+		peers_sim_forget(life->sim, 3 * i, 3 * i + 1 + i % 2);
+	uint64_t took_ms = peers_sim_run(life->sim, 10 * MINUTE, is_meshed, NULL);
+
+	printf("%zu peers, a third of them misses one: all know all after %.1f s\n", running,
+	       (double)took_ms / 1000);
+	ck_assert_uint_le(took_ms, MINUTE);
+	peers_sim_run(life->sim, MINUTE, NULL, NULL);
+}
+
 static void
 let_join(struct life *life)
 {
@@ -247,6 +265,27 @@ part_and_heal(struct life *life)
 	ck_assert_double_le(took.equal_s, life->count > 3 ? 60 : 10);
 }
 
+/* One does not reach another, of which all tell it. */
+static void
+miss_for_ever(struct life *life)
+{
+	size_t missed = life->count / 2;
+
+	peers_sim_block(life->sim, 1, missed);
+	peers_sim_run(life->sim, 5 * MINUTE, NULL, NULL);
+	take_traffic(life, NULL);
+	peers_sim_run(life->sim, 10 * MINUTE, NULL, NULL);
+	struct sim_traffic sent = peers_sim_sent(life->sim, 1);
+
+	printf("%zu peers, one does not reach another that the others do: it sends %.0f bytes/s, "
+	       "in %.2f "
+	       "messages/s\n",
+	       life->count, (double)sent.bytes / 600, (double)sent.messages / 600);
+	ck_assert_uint_eq(peers_sim_not_away(life->sim, missed), life->count - 2);
+	ck_assert_double_le((double)sent.bytes / 600, 1000);
+	ck_assert_uint_eq(peers_sim_false_alarms(life->sim), 0);
+}
+
 /* --- what it took --- */
 
 static double
@@ -291,11 +330,13 @@ live(size_t count)
 	come_together(&life);
 	be_idle(&life);
 	change_files(&life);
+	mend_gaps(&life);
 	let_join(&life);
 	die_and_come_back(&life, count / 2, false);
 	peers_sim_run(life.sim, 10 * SECOND, NULL, NULL); /* all have just seen it */
 	die_and_come_back(&life, count / 2, true);
 	part_and_heal(&life);
+	miss_for_ever(&life);
 	print_costs(&life);
 	ck_assert_uint_eq(peers_sim_wrong(life.sim), 0);
 	peers_sim_free(life.sim);

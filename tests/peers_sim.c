@@ -262,6 +262,21 @@ peers_sim_cut(struct peers_sim *sim, size_t first)
 }
 
 void
+peers_sim_block(struct peers_sim *sim, size_t from, size_t to)
+{
+	sim->net.one_way.from = sim->all[from].host;
+	sim->net.one_way.to = sim->all[to].host;
+}
+
+void
+peers_sim_forget(struct peers_sim *sim, size_t index, size_t forgotten)
+{
+	struct peers *peers = sim->all[index].host->peers;
+
+	peers_remove(peers, peers_lookup(peers, sim->all[forgotten].self.id));
+}
+
+void
 peers_sim_change(struct peers_sim *sim, size_t index)
 {
 	struct sim_peer *peer = &sim->all[index];

@@ -27,6 +27,10 @@ void		 peers_sim_start(struct peers_sim *sim, size_t peer);
 void		 peers_sim_kill(struct peers_sim *sim, size_t peer, bool is_silent);
 /* From now on the peers below `first` and the others do not reach each other, silently.  0: all do. */
 void		 peers_sim_cut(struct peers_sim *sim, size_t first);
+/* From now on one does not know of another, as if it had never heard of it. */
+void		 peers_sim_forget(struct peers_sim *sim, size_t peer, size_t forgotten);
+/* From now on one does not reach another, silently; but the other way round. */
+void		 peers_sim_block(struct peers_sim *sim, size_t from, size_t to);
 /* A file of a peer changes, comes or goes. */
 void		 peers_sim_change(struct peers_sim *sim, size_t peer);
 /* The same, and goes on until every other that runs has it in its catalog, at most for so long.  After how long each had it comes to
