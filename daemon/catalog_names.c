@@ -9,9 +9,9 @@
  * are indexed, in a transaction of their own, behind the commit that brought them: nobody who
  * submits a batch waits for that.
  *
- * A name without entries, left by a peer that was forgotten or began anew or by a tombstone that went, is taken from the index
- * and dropped later, some at a time.  Until then it costs its room, and a reader that comes upon it
- * a look.
+ * A name without entries, left by a peer that was forgotten or began anew, or by a tombstone that
+ * went, is taken from the index and dropped later, some at a time.  Until then it costs its room,
+ * and a reader that comes upon it a look.
  *
  * Both are chores: they may be left off at any point, and go on after a restart.  The index is also
  * made anew when the Unicode tables by which names are folded change.

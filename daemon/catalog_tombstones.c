@@ -13,8 +13,9 @@
  * Who has begun there is soon at some S < floor himself, and must not be sent back again.  So he says at which
  * head H of ours he began.  What was removed up to H was gone by then; he dropped what he had, and what he got since was there
  * later: no removal up to H concerns him.  Hence he may go on if S or H is at the floor or above.  That ends: the floor passes
- * H only when more files than tombstones are kept were removed since he began, that is, while he pulled about as many
- * rows; and even then he begins anew once a minute at most (peers_pull.c).
+ * H only when all tombstones that are kept are of removals since he began, while he has not more to pull than these twice over
+ * and a little.  Only who pulls no faster than files are removed never comes to an end, and he would not without a floor
+ * either; he begins anew once a minute at most (peers_pull.c).
  *
  * Who does not say where he began goes on, whatever S is: sent back he would never get beyond the first page, with
  * nothing of the rest, while so he gets all that there is, and at worst keeps names that were removed while he was away.  All
