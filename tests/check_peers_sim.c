@@ -7,9 +7,10 @@
  * entry by entry.  What is found is printed; the thresholds are what was promised.  Every run is the same as the last, so they do not
  * fail by chance.
  *
- * How it grows with the number n of peers, by what was printed for 16 to 300 (tests/bench/README.md has the figures):
+ * How it grows with the number n of peers, by what was printed for 16 to 1,000 (tests/bench/README.md has the figures):
  *  - idle, a peer sends the same whatever n is; and of a change, once not all are told directly (PEERS_DIRECT_MAX);
  *  - to come together costs each peer a greeting and a pull for each other, which is n; all together n * n, like this simulation;
+ *  - whom somebody misses he is told of by one of his next greetings, whatever n is;
  *  - half of the catalogs have a change a little later for each time that n doubles; the last one, if no notice reaches it, hears of
  *    it by a greeting, within seconds;
  *  - memory and disk of a peer are n times the entry of a peer and the entries of its files, beside what n does not change.
