@@ -106,7 +106,11 @@ weigh(struct tree *tree, const struct record *file)
 {
 	const char *name = record_text(file, "name");
 
-	if (name == NULL || strlen(name) < tree->below)
+	if (name == NULL)
+		return;
+	tree->all.files++;
+	tree->all.bytes += record_number(file, "size", 0);
+	if (strlen(name) < tree->below) /* it is a file that was asked for */
 		return;
 	const char *slash = strchr(name + tree->below, '/');
 	size_t len = slash != NULL ? (size_t)(slash - name) + 1 : strlen(name);
@@ -116,9 +120,8 @@ weigh(struct tree *tree, const struct record *file)
 		free(at->name);
 		*at = (struct weight){ .name = util_format("%.*s", (int)len, name) };
 	}
-	at->files++, tree->all.files++;
+	at->files++;
 	at->bytes += record_number(file, "size", 0);
-	tree->all.bytes += record_number(file, "size", 0);
 }
 
 /* Asks for all pages; EXIT_DONE, or what was complained. */

@@ -104,8 +104,16 @@ answer_query(struct command *command, const struct catalog_query *query,
 	struct error err;
 	int code = service_search(command->service, query, on_found, &page, cursor, &err);
 
-	if (code == P2P_OK && page.count == 0 && cursor[0] == '\0' && otherwise != NULL)
+	if (code == P2P_OK && page.count == 0 && cursor[0] == '\0' && otherwise != NULL) {
 		code = service_search(command->service, otherwise, on_found, &page, cursor, &err);
+		/* The top may be empty; any other directory is one by what lies in it. */
+		if (code == P2P_OK && page.count == 0 && cursor[0] == '\0' &&
+		    query->cursor == NULL && query->text[0] != '\0')
+			code = error_set(&err, P2P_NOT_FOUND, "%s a file or a directory \"%.256s\"",
+					 query->local_only ? "this peer does not share"
+							   : "no peer has",
+					 query->text);
+	}
 	if (code == P2P_OK) {
 		put_page(&page, cursor);
 		return;
@@ -144,9 +152,12 @@ void
 cmd_search(struct command *command)
 {
 	static const char *const matches[] = {
-		[CATALOG_SUBSTRING] = "substring", [CATALOG_GLOB] = "glob",
-		[CATALOG_EXACT] = "exact",         [CATALOG_UNDER] = "under",
-		[CATALOG_ROOT] = "root",           [CATALOG_LEVEL] = "level",
+		[CATALOG_SUBSTRING] = "substring",
+		[CATALOG_GLOB] = "glob",
+		[CATALOG_EXACT] = "exact",
+		[CATALOG_UNDER] = "under",
+		[CATALOG_ROOT] = "root",
+		[CATALOG_LEVEL] = "level",
 		NULL,
 	};
 	struct catalog_filter filter = CATALOG_FILTER_NONE;

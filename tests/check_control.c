@@ -477,7 +477,7 @@ START_TEST(test_a_search_goes_on_at_its_cursor)
 	ask(client, "ls recursive=yes", "200 count=3");
 	ask(client, "ls d/one", "200 count=1");
 	ask(client, "ls recursive=yes three", "200 count=1");
-	ask(client, "ls nothing", "200 count=0");
+	ask(client, "ls nothing", "404 slug=not-found");
 	ask(client, "search d match=level", "200 count=2");
 	ask(client, "search O match=substring scope=local", "200 count=2");
 	ask(client, "search \"*e\" match=glob", "200 count=2");

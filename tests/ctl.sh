@@ -174,6 +174,13 @@ ends 0 a ls
 check "ls shows a subdirectory as one line, with its bytes and files" grep -qx "$(printf 'deep/\t%s\t-\t-\t-\t-\t2' "$(a du deep | tail -n 1 | cut -f 1)")" "$dir/out"
 check "and the files beside it" grep -q "$(printf '^odd .*\tyes\t.*\t-$')" "$dir/out"
 check "and nothing from within" eval '! grep -q ^deep/[a-z] "$dir/out"'
+ends 1 a ls nothing
+check "ls names what nobody has" grep -q 'no peer has a file or a directory "nothing"' "$dir/err"
+ends 1 a du nothing
+ends 0 a du deep/hello
+check "du weighs a single file" grep -qx "$(printf '%s\t1\tdeep/hello' "$(a search --exact deep/hello | cut -f 2)")" "$dir/out"
+ends 1 a ls --local deep/nothing
+check "or what is not shared here" grep -q 'this peer does not share a file or a directory "deep/nothing"' "$dir/err"
 ends 0 a ls -R
 check "ls -R shows all, with the names below" eval 'grep -q ^deep/hello "$dir/out" && ! grep -q "^deep/	" "$dir/out"'
 check "in the columns of a search" test "$(a search "" | sort)" = "$(sort "$dir/out")"
