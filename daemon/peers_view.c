@@ -6,8 +6,9 @@
  * of its id deals each peer into a bucket and gives it a mark of 32 bits; the sum of a bucket is the
  * exclusive or of the marks in it.  Who is greeted has sums of his own.  Where two are equal there
  * is nothing to tell.  Where they differ by the mark of one peer, that one alone is told, if it is
- * the caller who misses it; else some of the bucket are.  So those who agree say next to nothing however many they are, and the last
- * one that somebody misses is found by his next greeting, where chance would take an hour.
+ * the caller who misses it; else some of the bucket are.  So those who agree say next to nothing
+ * however many they are, and the last one that somebody misses is found by his next greeting, where
+ * chance would take an hour.
  *
  * The two themselves are in neither view: each knows that the other is here.
  *
