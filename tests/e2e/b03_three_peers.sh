@@ -58,7 +58,7 @@ ok "its id can be gone on after" grep -qP '^id: \d+-\d+$' "$TMP/c/events"
 last=$(tail -n 1 "$TMP/b/watch" | cut -f1)
 cp "$TMP/a/news.bin" "$TMP/a/share/later.bin"
 ok "b lists a later file" until_true 5 lists b later.bin
-timeout $((2 * FACTOR)) "$P2PCTL" -s "$TMP/b/sock" watch --after "$last" >"$TMP/b/again"
+timeout --foreground -k 20 $((2 * FACTOR)) "$P2PCTL" -s "$TMP/b/sock" watch --after "$last" >"$TMP/b/again"
 ok "watch --after goes on after the last one" grep -qP '\tfile-added\tlater.bin\t' "$TMP/b/again"
 ok "and tells nothing twice" not grep -qP '\tnews.bin\t' "$TMP/b/again"
 
