@@ -11,9 +11,9 @@
  * What an idle network says does not grow with it.  A caller hears of the peers that changed lately
  * and since it was told last, the longest ago first, PEERS_TOLD_MAX in an answer; what is older than
  * PEERS_NEWS_MS has gone round.  What was lost on its way is mended by his view of who is here
- * (peers_view.c): where it differs from ours, he is told of as many as the answer has room for.  A
- * difference may last, as between two one of which does not reach a third; so beyond
- * PEERS_MENDS_MAX of these records an answer has one.  Who tells no view hears of PEERS_TOLD_RANDOM
+ * (peers_view.c): whom it shows him to miss he is told of before all news, and whom he may miss as far
+ * as there is room.  A difference may last, as between two one of which does not reach a third; so
+ * beyond PEERS_MENDS_MAX of these records an answer has one.  Who tells no view hears of PEERS_TOLD_RANDOM
  * at random in its place.  A stranger hears of PEERS_TOLD_MAX that he may not know: each of those
  * knows others.
  *
@@ -68,96 +68,138 @@ shuffle(struct peers *peers, struct peer **list, size_t list_count, size_t count
 	}
 }
 
-/* News that the caller was not told of yet to the front of the list, in order; answers how many. */
-static size_t
-untold_first(struct peer **list, size_t list_count, uint64_t told_generation)
-{
-	uint64_t now_ms = clock_ms();
-	size_t count = 0;
-
-	for (size_t i = 0; i < list_count; i++) {
-		struct peer *peer = list[i];
-
-		if (peer->generation <= told_generation ||
-		    now_ms - peer->touched_ms > PEERS_NEWS_MS)
-			continue;
-		list[i] = list[count];
-		list[count++] = peer;
-	}
-	qsort(list, count, sizeof(*list), longest_ago);
-	return count;
-}
-
 static size_t
 lesser(size_t a, size_t b)
 {
 	return a < b ? a : b;
 }
 
-/* Brings up to `max` that somebody with this view may not know to the front, at random; answers how many. */
-static size_t
-choose_missing(struct peers *peers, const struct peer *caller, const struct node_view *view,
-	       struct peer **list, size_t list_count, size_t max)
-{
-	if (view->is_told)
-		list_count = peers_missing(peers, caller, view, list, list_count);
-	size_t count = lesser(list_count, max);
+/* An answer in the making: of those that may be told, the first `told` will be. */
+struct answer {
+	struct peers *peers;
+	const struct view_difference *difference; /* NULL: the caller tells no view */
+	struct peer **list;
+	size_t count, told;
+};
 
-	shuffle(peers, list, list_count, count);
+/* Takes one of the rest to its front, behind `before` that were taken there. */
+static void
+to_front(struct answer *answer, size_t at, size_t before)
+{
+	struct peer *taken = answer->list[at];
+
+	answer->list[at] = answer->list[answer->told + before];
+	answer->list[answer->told + before] = taken;
+}
+
+/* Those of the rest that the caller misses, or may miss, to its front; answers how many. */
+static size_t
+missed_first(struct answer *answer, enum view_doubt doubt)
+{
+	size_t count = 0;
+
+	for (size_t i = answer->told; i < answer->count; i++)
+		if (peers_view_doubt(answer->difference, answer->list[i]) == doubt)
+			to_front(answer, i, count++);
 	return count;
 }
 
-/* What is told beside news. */
+/* News that the caller was not told of yet to the front of the rest, in order; answers how many. */
 static size_t
-choose_mends(struct peers *peers, const struct peer *caller, const struct node_view *view,
-	     struct peer **list, size_t list_count, size_t max)
+untold_first(struct answer *answer, uint64_t told_generation)
 {
-	size_t count;
+	uint64_t now_ms = clock_ms();
+	size_t count = 0;
 
-	if (!view->is_told)
-		return choose_missing(peers, caller, view, list, list_count,
-				      lesser(max, PEERS_TOLD_RANDOM));
-	peers->mends = lesser(peers->mends + 1, PEERS_MENDS_MAX);
-	count = choose_missing(peers, caller, view, list, list_count, lesser(max, peers->mends));
-	peers->mends -= count;
-	return count;
-}
+	for (size_t i = answer->told; i < answer->count; i++) {
+		const struct peer *peer = answer->list[i];
 
-/* Orders what a caller that is here is told; answers how many of it. */
-static size_t
-choose_news(struct peers *peers, struct peer *caller, const struct node_view *view,
-	    struct peer **list, size_t list_count)
-{
-	size_t untold = untold_first(list, list_count, caller->told_generation);
-
-	if (untold > PEERS_TOLD_MAX) {
-		caller->told_generation = list[PEERS_TOLD_MAX - 1]->generation;
-		return PEERS_TOLD_MAX;
+		if (peer->generation > told_generation &&
+		    now_ms - peer->touched_ms <= PEERS_NEWS_MS)
+			to_front(answer, i, count++);
 	}
-	caller->told_generation = peers->generation;
-	return untold + choose_mends(peers, caller, view, list + untold, list_count - untold,
-				     PEERS_TOLD_MAX - untold);
+	qsort(answer->list + answer->told, count, sizeof(*answer->list), longest_ago);
+	return count;
+}
+
+/* The first `count` of the rest will be told, but not more than `max` and than there is room for; answers how many. */
+static size_t
+take(struct answer *answer, size_t count, size_t max)
+{
+	count = lesser(count, lesser(max, PEERS_TOLD_MAX - answer->told));
+	answer->told += count;
+	return count;
+}
+
+static size_t
+tell_missed(struct answer *answer, size_t max)
+{
+	return take(answer, missed_first(answer, VIEW_DIFFERS), max);
+}
+
+static size_t
+tell_perhaps_missed(struct answer *answer, size_t max)
+{
+	size_t count = missed_first(answer, VIEW_MAY_DIFFER);
+
+	shuffle(answer->peers, answer->list + answer->told, count, lesser(max, PEERS_TOLD_MAX));
+	return take(answer, count, max);
+}
+
+static void
+tell_news(struct answer *answer, struct peer *caller)
+{
+	size_t untold = untold_first(answer, caller->told_generation);
+	size_t count = take(answer, untold, untold);
+
+	if (count == untold)
+		caller->told_generation = answer->peers->generation;
+	else if (count > 0)
+		caller->told_generation = answer->list[answer->told - 1]->generation;
+}
+
+/* What a caller that is here is told.  News come second: after two networks met there are more than an
+ * answer has room for, and most of them he knows. */
+static void
+tell_one_that_is_here(struct answer *answer, struct peer *caller)
+{
+	struct peers *peers = answer->peers;
+
+	peers->mends = lesser(peers->mends + 1, PEERS_MENDS_MAX);
+	size_t max = answer->difference != NULL ? peers->mends : PEERS_TOLD_RANDOM;
+	size_t mends = tell_missed(answer, max);
+	tell_news(answer, caller);
+	mends += tell_perhaps_missed(answer, max - mends);
+	if (answer->difference != NULL)
+		peers->mends -= mends;
 }
 
 void
 peers_tell_known(struct peers *peers, struct peer *caller, const struct node_view *view,
 		 struct node_record **ret_known, size_t *ret_count)
 {
-	struct peer **list = mem_zero(peers->count + 1, sizeof(struct peer *));
-	size_t list_count = 0, count;
+	struct view_difference difference;
+	struct answer answer = { .peers = peers };
 
+	if (view->is_told) {
+		peers_view_differ(peers, caller, view, &difference);
+		answer.difference = &difference;
+	}
+	answer.list = mem_zero(peers->count + 1, sizeof(*answer.list));
 	for (size_t i = 0; i < peers->count; i++)
 		if (peers->all[i] != caller && peers->all[i]->state != PEER_AWAY)
-			list[list_count++] = peers->all[i];
-	if (caller != NULL && caller->state == PEER_HERE)
-		count = choose_news(peers, caller, view, list, list_count);
-	else
-		count = choose_missing(peers, caller, view, list, list_count, PEERS_TOLD_MAX);
-	*ret_known = mem_zero(count + 1, sizeof(**ret_known));
-	for (size_t i = 0; i < count; i++)
-		peers_record(list[i], &(*ret_known)[i]);
-	*ret_count = count;
-	free(list);
+			answer.list[answer.count++] = peers->all[i];
+	if (caller != NULL && caller->state == PEER_HERE) {
+		tell_one_that_is_here(&answer, caller);
+	} else {
+		tell_missed(&answer, PEERS_TOLD_MAX);
+		tell_perhaps_missed(&answer, PEERS_TOLD_MAX);
+	}
+	*ret_known = mem_zero(answer.told + 1, sizeof(**ret_known));
+	for (size_t i = 0; i < answer.told; i++)
+		peers_record(answer.list[i], &(*ret_known)[i]);
+	*ret_count = answer.told;
+	free(answer.list);
 }
 
 /* --- notices of others --- */

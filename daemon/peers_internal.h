@@ -68,6 +68,25 @@ struct peer_mark {
 	uint32_t bucket, mark;
 };
 
+/* The marks that make up the difference of a bucket, if one or two do; else none. */
+struct marks_meant {
+	size_t count;
+	uint32_t marks[2];
+};
+
+/* Between two views. */
+struct view_difference {
+	struct node_view view;		/* its sums */
+	struct marks_meant meant[NODE_VIEW_SUMS];
+};
+
+/* Is a peer in one of the two views, and not in the other? */
+enum view_doubt {
+	VIEW_SAME,
+	VIEW_MAY_DIFFER,
+	VIEW_DIFFERS,
+};
+
 struct peer {
 	/* What is looked at in every peer whenever the timer is set stands close together. */
 	char id[PEER_ID_SIZE];
@@ -222,10 +241,11 @@ struct peer_mark peers_mark(const char *id);
 void	peers_view_turn(struct peers *peers, const struct peer *peer);
 /* Ours, to be told to `but` (NULL: to one not known). */
 void	peers_view(const struct peers *peers, const struct peer *but, struct node_view *ret);
-/* Brings those of a list of peers that are not away to its front whom a caller (NULL: not known) with this view may not know; answers
- * how many. */
-size_t	peers_missing(const struct peers *peers, const struct peer *caller, const struct node_view *theirs,
-	    struct peer **list, size_t list_count);
+/* Compares ours with that of a caller (NULL: not known). */
+void	peers_view_differ(const struct peers *peers, const struct peer *caller, const struct node_view *theirs,
+	    struct view_difference *ret);
+/* Without a difference (NULL) any may be. */
+enum view_doubt peers_view_doubt(const struct view_difference *difference, const struct peer *peer);
 
 /* peers_gossip.c */
 /* Others are to be told of it. */

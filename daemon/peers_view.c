@@ -5,9 +5,9 @@
  * Who greets tells his view: which peers he does not take for away, as NODE_VIEW_SUMS sums.  A hash
  * of its id deals each peer into a bucket and gives it a mark of 32 bits; the sum of a bucket is the
  * exclusive or of the marks in it.  Who is greeted has sums of his own.  Where two are equal there
- * is nothing to tell.  Where they differ by the mark of one peer, that one alone is told, if it is
- * the caller who misses it; else some of the bucket are.  So those who agree say next to nothing
- * however many they are, and the last one that somebody misses is found by his next greeting, where
+ * is nothing to tell.  Where they differ by the marks of one peer or two, these alone are told, if it
+ * is the caller who misses them; else some of the bucket are.  So those who agree say next to nothing
+ * however many they are, and the last ones that somebody misses are found by his next greeting, where
  * chance would take an hour.
  *
  * The two themselves are in neither view: each knows that the other is here.
@@ -57,47 +57,66 @@ peers_view(const struct peers *peers, const struct peer *but, struct node_view *
 		turn(ret, but->mark);
 }
 
-/* Is it the whole difference of its bucket? */
-static bool
-explains(struct peer_mark mark, const struct node_view *difference)
+/* --- whom a difference means --- */
+
+/* `sum` is the sum of one or two of these marks.  Of more there are too many ways for a sum to tell. */
+static struct marks_meant
+find_meant(uint32_t sum, const uint32_t *marks, size_t count)
 {
-	return difference->sums[mark.bucket] == mark.mark;
+	for (size_t i = 0; i < count; i++)
+		if (marks[i] == sum)
+			return (struct marks_meant){ 1, { sum } };
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < i; k++)
+			if ((marks[i] ^ marks[k]) == sum)
+				return (struct marks_meant){ 2, { marks[i], marks[k] } };
+	return (struct marks_meant){ 0 };
 }
 
-static void
-subtract(const struct node_view *theirs, struct node_view *view)
+/*
+ * Of all peers, for if only the caller sees one that is away for us, there is nothing to tell, either;
+ * and of us, for he may have met us where he did not expect us.
+ */
+static struct marks_meant
+find_in_bucket(const struct peers *peers, size_t bucket, uint32_t sum)
 {
-	for (size_t i = 0; i < NODE_VIEW_SUMS; i++)
-		view->sums[i] ^= theirs->sums[i];
-}
-
-size_t
-peers_missing(const struct peers *peers, const struct peer *caller, const struct node_view *theirs,
-	      struct peer **list, size_t list_count)
-{
-	struct node_view difference;
-	bool is_explained[NODE_VIEW_SUMS] = { false };
+	uint32_t marks[1 + PEERS_MAX];
 	struct peer_mark own = peers_mark(peers->self.id);
 	size_t count = 0;
 
-	peers_view(peers, caller, &difference);
-	subtract(theirs, &difference);
-	/* He knows us, too, and met us where he did not expect us. */
-	if (explains(own, &difference))
-		turn(&difference, own);
-	/* If only the caller sees one that is away for us, there is nothing to tell, either. */
+	if (sum == 0)
+		return (struct marks_meant){ 0 };
+	if (own.bucket == bucket)
+		marks[count++] = own.mark;
 	for (size_t i = 0; i < peers->count; i++)
-		if (explains(peers->all[i]->mark, &difference))
-			is_explained[peers->all[i]->mark.bucket] = true;
-	for (size_t i = 0; i < list_count; i++) {
-		struct peer *peer = list[i];
-		size_t bucket = peer->mark.bucket;
+		if (peers->all[i]->mark.bucket == bucket)
+			marks[count++] = peers->all[i]->mark.mark;
+	return find_meant(sum, marks, count);
+}
 
-		if (difference.sums[bucket] == 0 ||
-		    (is_explained[bucket] && !explains(peer->mark, &difference)))
-			continue;
-		list[i] = list[count];
-		list[count++] = peer;
-	}
-	return count;
+void
+peers_view_differ(const struct peers *peers, const struct peer *caller,
+		  const struct node_view *theirs, struct view_difference *ret)
+{
+	peers_view(peers, caller, &ret->view);
+	for (size_t i = 0; i < NODE_VIEW_SUMS; i++)
+		ret->view.sums[i] ^= theirs->sums[i];
+	for (size_t i = 0; i < NODE_VIEW_SUMS; i++)
+		ret->meant[i] = find_in_bucket(peers, i, ret->view.sums[i]);
+}
+
+enum view_doubt
+peers_view_doubt(const struct view_difference *difference, const struct peer *peer)
+{
+	const struct marks_meant *meant;
+
+	if (difference == NULL)
+		return VIEW_MAY_DIFFER;
+	meant = &difference->meant[peer->mark.bucket];
+	if (difference->view.sums[peer->mark.bucket] == 0)
+		return VIEW_SAME;
+	for (size_t i = 0; i < meant->count; i++)
+		if (meant->marks[i] == peer->mark.mark)
+			return VIEW_DIFFERS;
+	return meant->count > 0 ? VIEW_SAME : VIEW_MAY_DIFFER;
 }

@@ -49,12 +49,19 @@ open_node(struct stage *stage, size_t index)
 	    peers_new(stage->loop, NULL, node->catalog, node->events, node->config, &node->self);
 }
 
+static const char *
+other_id(size_t index)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "other%zu", index);
+	return kit_peer(name);
+}
+
 /* Both take each other for here, and OTHERS besides. */
 static void
 stage_of_views(struct stage *stage)
 {
-	char name[32];
-
 	memset(stage, 0, sizeof(*stage));
 	stage->loop = loop_new(NULL);
 	open_node(stage, 0);
@@ -64,10 +71,8 @@ stage_of_views(struct stage *stage)
 		const char *other = stage->nodes[1 - at].self.id;
 
 		peers_set_state(peers, peers_add(peers, other), PEER_HERE);
-		for (size_t i = 0; i < OTHERS; i++) {
-			snprintf(name, sizeof(name), "other%zu", i);
-			peers_set_state(peers, peers_add(peers, kit_peer(name)), PEER_HERE);
-		}
+		for (size_t i = 0; i < OTHERS; i++)
+			peers_set_state(peers, peers_add(peers, other_id(i)), PEER_HERE);
 	}
 }
 
@@ -91,12 +96,9 @@ static void
 forget_some(struct stage *stage, size_t first, size_t count)
 {
 	struct peers *peers = stage->nodes[1].peers;
-	char name[32];
 
-	for (size_t i = first; i < first + count; i++) {
-		snprintf(name, sizeof(name), "other%zu", i);
-		peers_remove(peers, peers_lookup(peers, kit_peer(name)));
-	}
+	for (size_t i = first; i < first + count; i++)
+		peers_remove(peers, peers_lookup(peers, other_id(i)));
 }
 
 /* The second greets the first; with which view if not his own?  Answers how many he is told of, all of whom are here for the first;
@@ -142,6 +144,12 @@ START_TEST(test_who_agrees_is_told_nothing)
 	ck_assert_uint_eq(greet_with(&stage, NULL, &news), 0);
 	peers_view(stage.nodes[1].peers, NULL, &view);
 	ck_assert_uint_eq(greet_with(&stage, &view, &news), 0);
+	for (size_t i = 0; i < OTHERS; i++) {
+		forget_some(&stage, i, 1);
+		peers_view(stage.nodes[1].peers, NULL, &view);
+		ck_assert_uint_eq(greet_with(&stage, &view, &news), 1);
+		ck_assert_uint_eq(news, 1);
+	}
 	/* Of a peer that is away nothing is to be told, and of one that came back to us all. */
 	peers_set_state(called, called->all[7], PEER_AWAY);
 	ck_assert_uint_eq(greet_with(&stage, NULL, &news), 0);
@@ -162,6 +170,45 @@ START_TEST(test_the_one_whom_a_caller_misses_is_told_at_once_and_alone)
 		ck_assert_uint_eq(greet_with(&stage, NULL, &news), 1);
 		ck_assert_uint_eq(news, 1);
 	}
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_two_whom_a_caller_misses_are_told_at_once_and_alone_even_in_one_bucket)
+{
+	struct stage stage;
+	size_t news, alike = 0;
+
+	stage_of_views(&stage);
+	for (size_t i = 0; i + 1 < OTHERS; i += 2) {
+		forget_some(&stage, i, 2);
+		alike += peers_mark(other_id(i)).bucket == peers_mark(other_id(i + 1)).bucket;
+		ck_assert_uint_eq(greet_with(&stage, NULL, &news), 2);
+		ck_assert_uint_eq(news, 2);
+	}
+	ck_assert_uint_gt(alike, 0);
+	stage_close(&stage);
+}
+END_TEST
+
+/* As after two networks met, when each peer has more to tell than is told in an answer. */
+START_TEST(test_whom_a_caller_misses_he_is_told_of_before_news)
+{
+	struct stage stage;
+	struct peers *called;
+	size_t news;
+
+	stage_of_views(&stage);
+	called = stage.nodes[0].peers;
+	for (size_t i = 0; i < called->count; i++)
+		peers_touch(called, called->all[i]);
+	forget_some(&stage, OTHERS - 1, 1);
+	ck_assert_uint_eq(greet_with(&stage, NULL, &news), PEERS_TOLD_MAX);
+	ck_assert_uint_eq(news, 1);
+	/* And of all the news in turn, the last answer of which is not full. */
+	for (size_t told = PEERS_TOLD_MAX - 1; told < OTHERS; told += PEERS_TOLD_MAX)
+		ck_assert_uint_gt(greet_with(&stage, NULL, &news), 0);
+	ck_assert_uint_eq(greet_with(&stage, NULL, &news), 0);
 	stage_close(&stage);
 }
 END_TEST
@@ -226,6 +273,9 @@ main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, test_who_agrees_is_told_nothing);
 	tcase_add_test(tcase, test_the_one_whom_a_caller_misses_is_told_at_once_and_alone);
+	tcase_add_test(tcase,
+		       test_two_whom_a_caller_misses_are_told_at_once_and_alone_even_in_one_bucket);
+	tcase_add_test(tcase, test_whom_a_caller_misses_he_is_told_of_before_news);
 	tcase_add_test(tcase, test_all_whom_a_caller_misses_are_told_soon);
 	tcase_add_test(tcase, test_who_tells_no_view_is_told_as_ever);
 	tcase_add_test(tcase, test_a_view_that_differs_for_ever_costs_one_record_an_answer);
