@@ -19,7 +19,8 @@
  *
  * A peer that flaps, or that others call back to life again and again, is asked at ever longer
  * intervals (peers_nudge); and so is one that only we cannot reach, of which every answer tells us
- * (is_heeded).
+ * (is_heeded).  Whoever tells of somebody that we missed is greeted again soon, not at the next
+ * heart-beat, as long as that goes on to help (ask_on): so two networks that meet are one soon.
  */
 #include "peers_internal.h"
 
@@ -246,11 +247,12 @@ is_heeded(struct peers *peers, struct peer *peer)
 	return true;
 }
 
-/* Those that others know are worth a try, if we do not see them ourselves. */
-static void
+/* Those that others know are worth a try, if we do not see them ourselves.  True if there are such. */
+static bool
 take_known(struct peers *peers, const char *address, const struct transport_greeting *greeting)
 {
 	char host[NODE_ADDRESS_SIZE];
+	bool is_missed = false;
 
 	address_host(address, host);
 	for (size_t i = 0; i < greeting->known_count && i < NODE_KNOWN_MAX; i++) {
@@ -267,9 +269,35 @@ take_known(struct peers *peers, const char *address, const struct transport_gree
 			peers_nudge(peers, peer);
 		}
 		addresses_claimed(known, host, &claimed);
-		if ((peer == NULL || peer->state == PEER_AWAY) && claimed.count > 0)
+		if (peer != NULL && peer->state != PEER_AWAY)
+			continue;
+		is_missed = true;
+		if (claimed.count > 0)
 			peers_add_candidate(peers, known->id, host, &claimed);
 	}
+	return is_missed;
+}
+
+/* Who knew of some that we missed may know of more: he is asked on when these were tried.  One at a
+ * time, for where many are missed everybody knows of some; and ever more rarely while it helps nothing,
+ * for there may be some whom we never reach. */
+static void
+ask_on(struct peers *peers, struct peer *peer)
+{
+	uint64_t now_ms = clock_ms(), wait_ms = 2 * peers->ask_on.wait_ms;
+	size_t here = peers->count - peers->away;
+
+	if (now_ms < peers->ask_on.due_ms)
+		return;
+	if (here != peers->ask_on.here)
+		wait_ms = peers->pace.again_ms;
+	if (wait_ms > peers->pace.again_max_ms)
+		wait_ms = peers->pace.again_max_ms;
+	peers->ask_on.here = here;
+	peers->ask_on.wait_ms = wait_ms;
+	peers->ask_on.due_ms = now_ms + wait_ms;
+	if (peers->ask_on.due_ms < peer->greet.due_ms)
+		peer->greet.due_ms = peers->ask_on.due_ms;
 }
 
 /* The peer answered at this address. */
@@ -309,7 +337,8 @@ peer_answered(struct peers *peers, struct peer *peer, const char *address,
 		peers_tell_event(peers, EVENT_PEER_HERE, peer);
 	}
 	peers_news(peer, theirs->epoch, theirs->seq, true);
-	take_known(peers, address, greeting);
+	if (take_known(peers, address, greeting))
+		ask_on(peers, peer);
 	if (is_new || was != PEER_HERE)
 		peers_changed(peers, peer);
 }

@@ -159,6 +159,10 @@ struct peers {
 	struct peer *all[PEERS_MAX];
 	size_t count, away;		/* of all; of those that are away */
 	struct node_view view;		/* of those that are not */
+	struct {
+		uint64_t due_ms, wait_ms;	/* not before, and so long after the last time */
+		size_t here;			/* so many were here then */
+	} ask_on;			/* of him who told of some that we missed, for more */
 	size_t mends;			/* records that may be told for views that differ */
 	struct peer *buckets[PEERS_BUCKETS];
 	struct candidate *candidates[PEERS_CANDIDATES_MAX + CONFIG_LIST_MAX];	/* seeds have their room */

@@ -741,6 +741,44 @@ START_TEST(test_a_stranger_who_calls_is_greeted_at_once)
 }
 END_TEST
 
+/* It knows of many others, none of whom answers. */
+static void
+know_ghosts(struct node *node, size_t count)
+{
+	struct addresses nowhere = { .count = 1, .items = { "http://10.8.8.8:5001" } };
+	char name[32];
+
+	for (size_t i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "ghost%zu", i);
+		struct peer *ghost = peers_add(node->peers, kit_peer(name));
+		ghost->addresses = nowhere;
+		peers_set_state(node->peers, ghost, PEER_HERE);
+	}
+}
+
+START_TEST(test_who_told_of_somebody_is_asked_on_ever_more_rarely_while_it_helps_nothing)
+{
+	struct stage stage;
+	struct node *known = &stage.nodes[0], *node = &stage.nodes[1];
+	struct config_list *seeds;
+
+	stage_open(&stage, 2);
+	know_ghosts(known, 2 * PEERS_TOLD_MAX);
+	seeds = &node->config->network_seed;
+	seeds->items[seeds->count++] = mem_string(known->self.addresses[0]);
+	node->config->network_heartbeat_s = 1000;
+	node->peers->pace.again_ms = 20;
+	node->peers->pace.again_max_ms = 60000;
+	peers_start(node->peers);
+	WAIT_FOR(&stage, known->greeted == 5);
+	ck_assert_uint_ge(node->peers->ask_on.wait_ms, 8 * 20);
+	/* Once it helps, soon again. */
+	peers_set_state(node->peers, peers_add(node->peers, kit_peer("another")), PEER_HERE);
+	WAIT_FOR(&stage, node->peers->ask_on.wait_ms == 20);
+	stage_close(&stage);
+}
+END_TEST
+
 START_TEST(test_nobody_takes_a_peers_address_away)
 {
 	struct stage stage;
@@ -1113,6 +1151,8 @@ main(void)
 	tcase_add_test(tcase, test_what_many_say_alike_leaves_room_for_strangers);
 	tcase_add_test(tcase, test_nobody_takes_back_what_another_said);
 	tcase_add_test(tcase, test_a_stranger_who_calls_is_greeted_at_once);
+	tcase_add_test(
+	    tcase, test_who_told_of_somebody_is_asked_on_ever_more_rarely_while_it_helps_nothing);
 	tcase_add_test(tcase, test_nobody_takes_a_peers_address_away);
 	tcase_add_test(tcase, test_notices_that_bring_nothing_are_slowed_down);
 	tcase_add_test(tcase, test_a_late_notice_does_not_hide_a_newer_one);
