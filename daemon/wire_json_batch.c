@@ -12,7 +12,7 @@
 #include "buf.h"
 #include "mem.h"
 #include "wire_json.h"
-#include "wire_json_inner.h"
+#include "wire_json_fields.h"
 
 char *
 wire_batch(const struct batch *batch)
@@ -34,25 +34,14 @@ wire_batch(const struct batch *batch)
 }
 
 static int
-read_content(json_t *value, struct content_id *ret, struct error *err)
-{
-	json_t *root = json_object_get(value, "root"), *size = json_object_get(value, "size");
-
-	if (!json_is_string(root) || !digest_parse_hex(json_string_value(root), &ret->root))
-		return error_set(err, P2P_BAD_REQUEST, "root: wanted 64 hex digits");
-	if (!json_is_integer(size) || json_integer_value(size) < 0)
-		return error_set(err, P2P_BAD_REQUEST, "size: wanted a number of bytes");
-	ret->size_bytes = (uint64_t)json_integer_value(size);
-	return P2P_OK;
-}
-
-static int
 read_list(json_t *list, struct content_id *contents, size_t count, struct error *err)
 {
 	for (size_t i = 0; i < count; i++) {
-		int code = read_content(json_array_get(list, i), &contents[i], err);
-		if (code != P2P_OK)
-			return code;
+		struct fields from = { .object = json_array_get(list, i), .err = err };
+
+		fields_content(&from, &contents[i]);
+		if (from.code != P2P_OK)
+			return from.code;
 	}
 	return batch_check(contents, count, err);
 }

@@ -12,7 +12,7 @@
 #include "mem.h"
 #include "name.h"
 #include "wire_json.h"
-#include "wire_json_inner.h"
+#include "wire_json_fields.h"
 
 /* --- the question --- */
 
@@ -106,33 +106,17 @@ wire_directories_answer(const struct directory *found, size_t count)
 	return text;
 }
 
-static bool
-read_mode(const json_t *value, uint32_t *ret)
-{
-	const char *text = json_string_value(value); /* NULL if it is none */
-	char *end;
-
-	if (text == NULL || strlen(text) == 0 || strspn(text, "01234567") != strlen(text))
-		return false;
-	unsigned long mode = strtoul(text, &end, 8);
-	*ret = (uint32_t)mode;
-	return mode <= DIRECTORY_MODE_MAX;
-}
-
 static int
-read_directory(const json_t *value, struct directory *ret, struct error *err)
+read_directory(json_t *value, struct directory *ret, struct error *err)
 {
-	const json_t *mtime = json_object_get(value, "mtime_ns");
+	struct fields from = { .object = value, .err = err };
 
 	*ret = (struct directory){ .is_there = !json_is_null(value) };
 	if (!ret->is_there)
 		return P2P_OK;
-	if (!json_is_integer(mtime))
-		return error_set(err, P2P_BAD_REQUEST, "mtime_ns: wanted nanoseconds since 1970");
-	ret->mtime_ns = json_integer_value(mtime);
-	if (!read_mode(json_object_get(value, "mode"), &ret->mode))
-		return error_set(err, P2P_BAD_REQUEST, "mode: wanted permission bits in octal");
-	return P2P_OK;
+	ret->mtime_ns = fields_mtime(&from);
+	ret->mode = fields_mode(&from);
+	return from.code;
 }
 
 int

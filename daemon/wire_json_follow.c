@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "mem.h"
 #include "wire_json.h"
+#include "wire_json_fields.h"
 #include "wire_json_inner.h"
 
 static json_t *

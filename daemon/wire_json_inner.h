@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * wire_json_inner.h - what the files of wire_json.h share.  For them alone.
+ * wire_json_inner.h - what the files of wire_json.h share to write.  For them alone.
  */
 #ifndef P2PD_WIRE_JSON_INNER_H
 #define P2PD_WIRE_JSON_INNER_H
@@ -9,11 +9,6 @@
 #include <stddef.h>
 
 #include "digest.h"
-#include "error.h"
-
-/* The document's outermost object into *ret, to be released: bounded in length, depth and number of values before anything is
- * allocated for it. */
-int	wire_json_load(const char *data, size_t len, json_t **ret, struct error *err);
 
 /* Values under `key` of an object.  Text of invalid UTF-8 is repaired; a mode is four octal digits; a time is RFC 3339, an mtime also
  * `mtime_ns`; a content is `size` and `root`. */
