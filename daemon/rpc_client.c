@@ -82,61 +82,6 @@ client_of(struct transport *transport)
 /* Ended requests, from a lane to the mind. */
 
 static void
-tell(struct rpc_request *request)
-{
-	const struct error *err = &request->exchange.error;
-	bool is_ok = err->code == P2P_OK;
-	struct transport_greeting greeting = {
-		.theirs = &request->theirs,
-		.known = request->known,
-		.known_count = request->known_count,
-		.round_trip_us = request->exchange.round_trip_us,
-	};
-
-	switch (request->verb) {
-	case GREET:
-		request->fn.greet(request->arg, err->code, err, is_ok ? &greeting : NULL);
-		break;
-	case PULL:
-		request->fn.pull(request->arg, err->code, err, is_ok ? request->page : NULL);
-		if (is_ok)
-			request->page = NULL;
-		break;
-	case LAYER:
-		request->fn.layer(request->arg, err->code, err,
-				  is_ok ? (const struct digest *)(void *)request->layer->nodes.data
-					: NULL,
-				  is_ok ? request->node_count : 0);
-		break;
-	case HAVE:
-		request->fn.have(request->arg, err->code, err, is_ok ? &request->held : NULL);
-		if (is_ok)
-			request->held = (struct holding_answer){ 0 };
-		break;
-	case LEAVE:
-	case NOTIFY:
-	case READ:
-	case BATCH:
-	case DIRECTORIES:
-		request->fn.done(request->arg, err->code, err);
-		break;
-	}
-}
-
-static void
-request_free(struct rpc_request *request)
-{
-	change_page_free(request->page);
-	free(request->known);
-	holding_answer_fini(&request->held);
-	if (request->layer != NULL)
-		p2p__v1__layer_response__free_unpacked(request->layer, NULL);
-	free(request->exchange.body);
-	buf_fini(&request->answer);
-	free(request);
-}
-
-static void
 conclude(void *arg, struct transport_turn *turn)
 {
 	struct rpc_request *request =
@@ -148,8 +93,8 @@ conclude(void *arg, struct transport_turn *turn)
 	if (request->is_cancelled)
 		error_set(&request->exchange.error, P2P_CANCELLED, "%s: cancelled",
 			  request->address);
-	tell(request);
-	request_free(request);
+	rpc_answer_tell(request);
+	rpc_answer_free(request);
 }
 
 /* Any thread: the mind shall conclude it. */

@@ -2,8 +2,8 @@
  *
  * rpc_client_answer.c - what an answer means.
  *
- * All of this runs on a lane's thread, so that the mind only sees finished things: messages are
- * unpacked here, and file bytes go to the sink.
+ * All of this but the telling runs on a lane's thread, so that the mind only sees finished things:
+ * messages are unpacked here, and file bytes go to the sink.
  *
  * Nothing of an answer to read() reaches the sink before a File of our content came.  Its bytes are
  * fed as they lie in the library's slices (rpc_client_download.c).  All other answers are one
@@ -17,6 +17,7 @@
 #include <grpc/status.h>
 #include <inttypes.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "mem.h"
@@ -380,4 +381,61 @@ rpc_answer_batch(struct rpc_exchange *exchange, size_t len)
 	if (code == P2P_OK)
 		return P2P_OK;
 	return error_set(&exchange->error, code, "%s: %s", request->address, why.text);
+}
+
+/* To who asked. */
+
+void
+rpc_answer_tell(struct rpc_request *request)
+{
+	const struct error *err = &request->exchange.error;
+	bool is_ok = err->code == P2P_OK;
+	struct transport_greeting greeting = {
+		.theirs = &request->theirs,
+		.known = request->known,
+		.known_count = request->known_count,
+		.round_trip_us = request->exchange.round_trip_us,
+	};
+
+	switch (request->verb) {
+	case GREET:
+		request->fn.greet(request->arg, err->code, err, is_ok ? &greeting : NULL);
+		break;
+	case PULL:
+		request->fn.pull(request->arg, err->code, err, is_ok ? request->page : NULL);
+		if (is_ok)
+			request->page = NULL;
+		break;
+	case LAYER:
+		request->fn.layer(request->arg, err->code, err,
+				  is_ok ? (const struct digest *)(void *)request->layer->nodes.data
+					: NULL,
+				  is_ok ? request->node_count : 0);
+		break;
+	case HAVE:
+		request->fn.have(request->arg, err->code, err, is_ok ? &request->held : NULL);
+		if (is_ok)
+			request->held = (struct holding_answer){ 0 };
+		break;
+	case LEAVE:
+	case NOTIFY:
+	case READ:
+	case BATCH:
+	case DIRECTORIES:
+		request->fn.done(request->arg, err->code, err);
+		break;
+	}
+}
+
+void
+rpc_answer_free(struct rpc_request *request)
+{
+	change_page_free(request->page);
+	free(request->known);
+	holding_answer_fini(&request->held);
+	if (request->layer != NULL)
+		p2p__v1__layer_response__free_unpacked(request->layer, NULL);
+	free(request->exchange.body);
+	buf_fini(&request->answer);
+	free(request);
 }

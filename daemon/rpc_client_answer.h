@@ -80,4 +80,11 @@ int	rpc_answer_batch(struct rpc_exchange *exchange, size_t len);
 /* It ended: turns what came into the request's results, or into its error. */
 void	rpc_answer_judge(struct rpc_request *request);
 
+/* These on the mind. */
+
+/* Calls who asked, with the results or the error. */
+void	rpc_answer_tell(struct rpc_request *request);
+/* The request with all results that were not given away. */
+void	rpc_answer_free(struct rpc_request *request);
+
 #endif
