@@ -13,9 +13,9 @@
  * PEERS_NEWS_MS has gone round.  What was lost on its way is mended by his view of who is here
  * (peers_view.c): whom it shows him to miss he is told of before all news, and whom he may miss as far
  * as there is room.  A difference may last, as between two one of which does not reach a third; so
- * beyond PEERS_MENDS_MAX of these records an answer has one.  Who tells no view hears of PEERS_TOLD_RANDOM
- * at random in its place.  A stranger hears of PEERS_TOLD_MAX that he may not know: each of those
- * knows others.
+ * beyond PEERS_MENDS_MAX of these records an answer has one.  Who tells no view hears of
+ * PEERS_TOLD_RANDOM at random in its place.  A stranger hears of PEERS_TOLD_MAX that he may not know:
+ * each of those knows others.
  *
  * While there are few all are told of an own change.  Beyond PEERS_DIRECT_MAX it is told to some, at
  * random, and whoever it was news for tells some in turn: with PEERS_FANOUT each, everybody hears of
@@ -122,7 +122,8 @@ untold_first(struct answer *answer, uint64_t told_generation)
 	return count;
 }
 
-/* The first `count` of the rest will be told, but not more than `max` and than there is room for; answers how many. */
+/* The first `count` of the rest will be told, but not more than `max` and than there is room for; answers
+ * how many. */
 static size_t
 take(struct answer *answer, size_t count, size_t max)
 {
