@@ -44,8 +44,6 @@ add_holder(struct search *search)
 	holder->mtime_ns = (int64_t)db_col_int(db, SQL_ENTRIES_OF_NAME, 2);
 	holder->mode = (uint32_t)db_col_int(db, SQL_ENTRIES_OF_NAME, 3);
 	holder->peer_no = (int64_t)db_col_int(db, SQL_ENTRIES_OF_NAME, 4);
-	strncpy(holder->peer, db_col_text(db, SQL_ENTRIES_OF_NAME, 5), PEER_ID_SIZE - 1);
-	holder->peer[PEER_ID_SIZE - 1] = '\0';
 }
 
 int
@@ -58,6 +56,25 @@ search_read_name(struct search *search)
 	if (search->count > 1)
 		qsort(search->holders, search->count, sizeof(*search->holders), compare_holders);
 	return more;
+}
+
+/* Borrowed until the next call; "" if it cannot be read. */
+static const char *
+peer_id(struct search *search, int64_t no)
+{
+	struct known_peer *peer = &search->known[no % KNOWN_PEERS];
+	if (peer->no == no)
+		return peer->id;
+	*peer = (struct known_peer){ 0 };
+	int found = db_start(search->db, SQL_PEER_ID, db_int((uint64_t)no));
+	if (found < 0)
+		search->failure = found;
+	if (found == 1) {
+		peer->no = no;
+		strncpy(peer->id, db_col_text(search->db, SQL_PEER_ID, 0), PEER_ID_SIZE - 1);
+		db_end(search->db, SQL_PEER_ID);
+	}
+	return peer->id;
 }
 
 /* --- the filter --- */
@@ -88,7 +105,7 @@ name_holders(struct search *search, size_t from, size_t to, struct catalog_found
 {
 	buf_reset(&search->text);
 	for (size_t i = from; i < to; i++) {
-		buf_adds(&search->text, search->holders[i].peer);
+		buf_adds(&search->text, peer_id(search, search->holders[i].peer_no));
 		buf_adds(&search->text, " ");
 	}
 	found->holders = search->text.data;
@@ -96,19 +113,19 @@ name_holders(struct search *search, size_t from, size_t to, struct catalog_found
 
 /* Is one of holders[from..to) among those that the filter wants? */
 static bool
-has_wanted_holder(const struct search *search, size_t from, size_t to)
+has_wanted_holder(struct search *search, size_t from, size_t to)
 {
 	const char *holder = search->filter->holder;
 	if (holder == NULL)
 		return true;
 	for (size_t i = from; i < to; i++)
-		if (strcmp(search->holders[i].peer, holder) == 0)
+		if (strcmp(peer_id(search, search->holders[i].peer_no), holder) == 0)
 			return true;
 	return false;
 }
 
 static bool
-is_wanted_state(const struct search *search, size_t from, size_t to)
+is_wanted_state(struct search *search, size_t from, size_t to)
 {
 	const struct catalog_filter *filter = search->filter;
 	bool is_here = false;
@@ -116,7 +133,8 @@ is_wanted_state(const struct search *search, size_t from, size_t to)
 		return true;
 	for (size_t i = from; i < to && !is_here; i++)
 		is_here = search->holders[i].peer_no == SELF_NO ||
-			  filter->is_here(filter->is_here_arg, search->holders[i].peer);
+			  filter->is_here(filter->is_here_arg,
+					  peer_id(search, search->holders[i].peer_no));
 	return is_here == (filter->state == CATALOG_HERE);
 }
 
@@ -134,7 +152,7 @@ is_wanted(const struct search *search, const struct catalog_found *found)
 
 /* Does what holders[from..to) have in common pass the filter?  If so it is in *ret. */
 static bool
-make_wanted(const struct search *search, size_t from, size_t to, struct catalog_found *ret)
+make_wanted(struct search *search, size_t from, size_t to, struct catalog_found *ret)
 {
 	make_found(search, from, to, ret);
 	return is_wanted(search, ret) && has_wanted_holder(search, from, to) &&

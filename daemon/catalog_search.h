@@ -30,8 +30,14 @@ struct holder {
 	int64_t mtime_ns;
 	uint32_t mode;
 	int64_t peer_no;
-	char peer[PEER_ID_SIZE];
 };
+
+/* A peer that was told of on this page; most are told of many times. */
+struct known_peer {
+	int64_t no; /* 0: none */
+	char id[PEER_ID_SIZE];
+};
+#define KNOWN_PEERS 128
 
 struct search {
 	struct db *db;
@@ -43,6 +49,7 @@ struct search {
 	uint32_t told;
 	bool is_enough; /* fn said so */
 	bool is_more;   /* there is, or may be, another beyond this page */
+	int failure;    /* a code, if what is told could not be read whole */
 
 	/* The name at hand. */
 	int64_t name_id;
@@ -50,6 +57,7 @@ struct search {
 	struct holder *holders; /* sorted by content and peer number */
 	size_t count, capacity;
 	struct buf text; /* of the holders of one content */
+	struct known_peer known[KNOWN_PEERS]; /* by their number */
 };
 
 #define SAMPLE_MAX 64 /* names: each is a bit of a mask */
