@@ -130,7 +130,8 @@ make_question(struct search *search, struct wish *wish, enum name_fit fit, int64
 	question_begin(ret, &wish->all, (double)indexed);
 }
 
-/* Asks the index for names from `from` down, and better if too much does not fit.  An answer of a walk. */
+/* Asks the index for names from `from` down, and better if too much does not fit.  An answer of a walk; of a probe
+ * 0 too if so much will not fit that it would not come to its end. */
 static int
 walk_index(struct search *search, struct wish *wish, struct question *question, int64_t from,
 	   struct matches *matches)
@@ -144,9 +145,11 @@ walk_index(struct search *search, struct wish *wish, struct question *question, 
 					   : search_run(search, wish, sql, more);
 		if (code != SEARCH_DOUBT)
 			return code;
-		bool is_better =
-		    question_improve(question, &wish->refused, (double)(from - search->name_id + 1),
-				     (double)search->name_id);
+		double walked = (double)(from - search->name_id + 1),
+		       left = (double)search->name_id;
+		bool is_better = question_improve(question, &wish->refused, walked, left);
+		if (matches != NULL && !is_better && SAMPLE_MAX * left / walked > PROBE_MAX)
+			return 0;
 		wish->doubts = is_better ? wish->doubts - 1 : 0;
 		from = search->name_id - 1;
 	}
