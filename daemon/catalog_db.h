@@ -248,7 +248,7 @@ void name_row_key(const char *name, char *ret);
 int64_t names_indexed(struct db *db);
 /* Scribe, outside of a transaction: does some of what can wait, in one of its own; true if there may be more to do. */
 bool names_tidy(struct db *db);
-/* At the opening: makes an index anew that other Unicode tables made. */
+/* At the opening: makes an index anew that other Unicode tables or other rules made. */
 int names_check(struct db *db);
 
 /* --- tombstones; see catalog_tombstones.c --- */

@@ -14,7 +14,7 @@
  * and a reader that comes upon it a look.
  *
  * Both are chores: they may be left off at any point, and go on after a restart.  The index is also
- * made anew when the Unicode tables by which names are folded change.
+ * made anew when the Unicode tables by which names are folded change, or the rules for keys.
  */
 #include <stdio.h>
 #include <string.h>
@@ -170,7 +170,8 @@ names_tidy(struct db *db)
 int
 names_check(struct db *db)
 {
-	const char *tables = name_tables();
+	char tables[64];
+	snprintf(tables, sizeof(tables), "%s %d", name_tables(), NAME_KEY_VERSION);
 	int found = db_start(db, SQL_META_GET, db_text("unicode"));
 	bool is_same = found == 1 && strcmp(db_col_text(db, SQL_META_GET, 0), tables) == 0;
 	if (found == 1)

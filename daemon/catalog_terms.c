@@ -10,6 +10,10 @@
  * A text does not say where in the name its `/` will be: the last one of a name has another mark
  * in the key than those before it.  Such a place is TERM_EITHER here, and a three with it is asked for
  * as one or the other.  The key has no quotes, so neither has a term.
+ *
+ * A beginning of the last part has one term with the mark and two characters, which much else has
+ * that lies in a directory of the wanted name.  So it is also asked for its second and third
+ * character, which a key has behind its end.
  */
 #include <string.h>
 
@@ -99,7 +103,7 @@ write_piece(const char *text, size_t len, bool is_last_alone, char *ret)
 void
 terms_fit(struct terms *terms, const char *text, enum name_fit fit)
 {
-	char piece[PIECE_SIZE + 2], *at = piece;
+	char piece[PIECE_SIZE + 2], rest[TERM_SIZE], *at = piece;
 	bool has_slash = strchr(text, '/') != NULL;
 
 	/* A text with a `/` that is the whole name begins where the key does. */
@@ -110,6 +114,11 @@ terms_fit(struct terms *terms, const char *text, enum name_fit fit)
 	else if (fit != NAME_FIT_INSIDE)
 		*at++ = NAME_KEY_LAST;
 	at = write_piece(text, strlen(text), true, at);
+	if (piece[0] == NAME_KEY_LAST) {
+		rest[0] = NAME_KEY_END;
+		name_key_rest(piece + 1, rest + 1);
+		add_piece(terms, rest);
+	}
 	if (fit == NAME_FIT_WHOLE) {
 		*at++ = NAME_KEY_END;
 		*at = '\0';

@@ -59,11 +59,15 @@ enum name_fit name_fit(const char *name, const char *text);
 bool	name_begins_word(const char *text, const char *at);
 
 /* What an index for searches holds of a name: its words divided by blanks, a mark before its last part and one at its end.
- * A name with directories has a blank first. */
+ * A name with directories has a blank first.  Behind the end stand the second and the third character of the last part
+ * once more: an index of threes could not tell otherwise what begins with three characters from what has them elsewhere. */
 #define NAME_KEY_LAST		'\x02'
 #define NAME_KEY_END		'\x03'
-#define NAME_KEY_SIZE		(NAME_FOLDED_SIZE + 3)
+#define NAME_KEY_SIZE		(NAME_FOLDED_SIZE + 3 + 2 * 4)
+#define NAME_KEY_VERSION	2	/* of these rules */
 void	name_search_key(const char *folded, char *ret);
+/* What stands behind the end, of a last part that begins with these words; "" if they are too short.  Answers its end. */
+char	*name_key_rest(const char *words, char *ret);
 /* A piece of a folded name as it stands in a key, without marks, into ret[len + 1]; answers its end. */
 char	*name_words(const char *folded, size_t len, char *ret);
 

@@ -9,7 +9,7 @@
  * A word is a run of letters, marks and digits; what stands between words are separators, `/`
  * among them.  name_search_key() writes a folded name with one kind of separator, so that an index
  * over it needs to know nothing of what people put between words, and with marks around its last
- * part, so that "begins with" is something that an index can find as well.
+ * part and what begins it, so that "begins with" is something that an index can find as well.
  *
  * What is ASCII, and followed by ASCII, never touches the Unicode tables.  Nothing here allocates.
  */
@@ -174,6 +174,28 @@ name_words(const char *folded, size_t len, char *ret)
 	return end;
 }
 
+/* Behind the character at hand, or the end. */
+static const char *
+skip_char(const char *text)
+{
+	if (*text != '\0')
+		text++;
+	while (((unsigned char)*text & 0xc0) == 0x80)
+		text++;
+	return text;
+}
+
+char *
+name_key_rest(const char *words, char *ret)
+{
+	const char *second = skip_char(words), *third = skip_char(second);
+	size_t len = *third != '\0' ? (size_t)(skip_char(third) - second) : 0;
+
+	memcpy(ret, second, len);
+	ret[len] = '\0';
+	return ret + len;
+}
+
 void
 name_search_key(const char *folded, char *ret)
 {
@@ -185,9 +207,10 @@ name_search_key(const char *folded, char *ret)
 		ret = add_words(folded, (size_t)(slash - folded), ret);
 	}
 	*ret++ = NAME_KEY_LAST;
-	ret = add_words(base, strlen(base), ret);
-	*ret++ = NAME_KEY_END;
-	*ret = '\0';
+	const char *words = ret;
+	ret = name_words(base, strlen(base), ret);
+	name_key_rest(words, ret + 1);
+	*ret = NAME_KEY_END;
 }
 
 /* --- how well a name fits --- */

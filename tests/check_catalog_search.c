@@ -421,6 +421,37 @@ START_TEST(test_a_question_learns_from_the_names_that_did_not_fit)
 }
 END_TEST
 
+START_TEST(test_a_beginning_is_told_from_the_same_text_in_a_directory)
+{
+	static struct question question;
+	struct sample all, refused;
+	sample_init(&all);
+	sample_init(&refused);
+	for (int i = 0; i < 32; i++)
+		sample_add(&all, "comb");
+	for (int i = 0; i < 64; i++)
+		sample_add(&refused, "home/höhle/home/ho me/holiday");
+	terms_fit(&question.terms, "home", NAME_FIT_BEGIN);
+	question_begin(&question, &all, 1e6);
+	ck_assert_str_eq(question.text, "\"\x02ho\"");
+	ck_assert(question_improve(&question, &refused, 1000, 1e6));
+	ck_assert_str_eq(question.text, "\"\x03om\" AND \"\x02ho\"");
+	/* What fits has it, and of what is shorter nothing of the kind is asked. */
+	sample_clear(&all);
+	sample_add(&all, "a/Home");
+	sample_add(&all, "homer");
+	memset(&question, 0, sizeof(question));
+	terms_fit(&question.terms, "hom", NAME_FIT_BEGIN);
+	question_begin(&question, &all, 1e6);
+	ck_assert_double_eq(question.candidates, 1e6);
+	memset(&question, 0, sizeof(question));
+	terms_fit(&question.terms, "ho", NAME_FIT_BEGIN);
+	ck_assert_uint_eq(question.terms.count, 1);
+	sample_fini(&all);
+	sample_fini(&refused);
+}
+END_TEST
+
 /* --- pages --- */
 
 START_TEST(test_a_page_ends_after_so_many_looks_and_goes_on)
@@ -714,6 +745,37 @@ START_TEST(test_a_database_of_version_1_becomes_one_of_today_and_loses_nothing)
 }
 END_TEST
 
+/* Changes the file while nobody has it open. */
+static void
+change_file(struct kit *kit, const char *sql)
+{
+	char *path = mem_format("%s/catalog.db", kit->dir);
+	sqlite3 *handle;
+	ck_assert_int_eq(sqlite3_open(path, &handle), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(handle, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(handle);
+	free(path);
+}
+
+START_TEST(test_an_index_of_other_rules_is_made_anew)
+{
+	struct kit *kit = kit_new();
+	struct error err = { 0 };
+	kit_put(kit, "zebra", "x", 1);
+	put_filler(kit, 0, 1000);
+	await_index(kit, 745);
+	kit_close(kit);
+	change_file(kit, "INSERT INTO find(find) VALUES('delete-all');"
+			 "UPDATE meta SET value='15.0.0' WHERE key='unicode'");
+	kit_open(kit, &err);
+	ck_assert_msg(kit->catalog != NULL, "%s", err.text);
+	FINDS(kit, "zebra", "zebra\n");
+	await_index(kit, 1001);
+	FINDS(kit, "zebra", "zebra\n");
+	kit_free(kit);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -727,12 +789,14 @@ main(void)
 	tcase_add_test(all, test_long_pieces_of_paths_are_found_as_a_plain_look_finds_them);
 	tcase_add_test(all, test_the_index_is_asked_for_what_few_names_have);
 	tcase_add_test(all, test_a_question_learns_from_the_names_that_did_not_fit);
+	tcase_add_test(all, test_a_beginning_is_told_from_the_same_text_in_a_directory);
 	tcase_add_test(all, test_a_page_ends_after_so_many_looks_and_goes_on);
 	tcase_add_test(all, test_pages_tell_all_that_stays_once_while_names_come_and_go);
 	tcase_add_test(all, test_a_cursor_of_another_search_or_another_catalog_is_refused);
 	tcase_add_test(all, test_filters_leave_what_they_say);
 	tcase_add_test(all, test_a_content_is_found_under_all_its_names_page_by_page);
 	tcase_add_test(all, test_names_that_nobody_has_any_more_leave_the_index);
+	tcase_add_test(all, test_an_index_of_other_rules_is_made_anew);
 	tcase_add_test(all, test_a_database_of_version_1_becomes_one_of_today_and_loses_nothing);
 	suite_add_tcase(suite, all);
 	SRunner *runner = srunner_create(suite);
