@@ -13,12 +13,15 @@
  * the names of removed files stay in the index for a while.  If so many of them come first that
  * nothing is found by those looks, they go on until something is, or the time of the page is over.
  *
- * A page ends between two rows once its time is over, and never before it has moved.
+ * A page ends between two rows once it has looked at PAGE_LOOKS names of subdirectories or its time is over, and never
+ * before it has moved.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "catalog_search.h"
+
+#define PAGE_LOOKS 2000 /* into subdirectories; some ms */
 
 struct level {
 	struct search *search;
@@ -27,6 +30,7 @@ struct level {
 	struct db_arg high;
 	char low[NAME_FOLDED_SIZE + 1]; /* where the statement was begun */
 	size_t below;                   /* bytes of a name before the part that is this level's */
+	unsigned looks;
 	bool has_moved;
 	int more; /* what the statement said last */
 };
@@ -117,7 +121,7 @@ take_directory(struct level *level, size_t len)
 {
 	struct search *search = level->search;
 	struct inside inside = { .len = len, .found = { .is_directory = true, .holders = "" } };
-	if (level->has_moved && search_is_late(level->wish)) {
+	if (level->has_moved && (level->looks >= PAGE_LOOKS || search_is_late(level->wish))) {
 		search->is_more = true;
 		return 0;
 	}
@@ -125,6 +129,7 @@ take_directory(struct level *level, size_t len)
 	inside.name[len] = '\0';
 	inside.found.name = inside.name;
 	int code = look_into(level, &inside);
+	level->looks += inside.looks;
 	level->has_moved = true;
 	if (code <= 0 || inside.found.files == 0)
 		return code;

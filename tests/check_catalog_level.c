@@ -128,6 +128,41 @@ START_TEST(test_a_large_subdirectory_is_told_as_at_least_so_much)
 }
 END_TEST
 
+static bool
+count_row(void *arg, const struct catalog_found *found)
+{
+	ck_assert(found->is_directory);
+	++*(unsigned *)arg;
+	return true;
+}
+
+START_TEST(test_many_subdirectories_come_in_pages_that_end_after_so_many_looks)
+{
+	struct kit *kit = kit_new();
+	char cursor[CATALOG_CURSOR_SIZE] = "", next[CATALOG_CURSOR_SIZE];
+	unsigned count = 0, pages = 0;
+	for (unsigned i = 0; i < 30; i++) {
+		char *prefix = mem_format("%02u/", i);
+		change_many(kit, prefix, CATALOG_LEVEL_LOOKS, true);
+		free(prefix);
+	}
+	do {
+		struct catalog_query query = {
+			.match = CATALOG_LEVEL, .text = "", .limit = 100, .cursor = cursor
+		};
+		unsigned before = count;
+		ck_assert_int_eq(
+		    catalog_search(kit->catalog, &query, count_row, &count, next, NULL), P2P_OK);
+		ck_assert_uint_gt(count, before);
+		memcpy(cursor, next, sizeof(cursor));
+		pages++;
+	} while (cursor[0] != '\0');
+	ck_assert_uint_eq(count, 30);
+	ck_assert_uint_gt(pages, 1);
+	kit_free(kit);
+}
+END_TEST
+
 START_TEST(test_what_nobody_has_any_more_is_no_subdirectory)
 {
 	struct kit *kit = kit_new();
@@ -211,6 +246,7 @@ suite(void)
 	tcase_add_test(tcase, test_a_content_of_a_name_counts_once_however_many_have_it);
 	tcase_add_test(tcase, test_the_filter_is_for_what_lies_beneath_too);
 	tcase_add_test(tcase, test_a_large_subdirectory_is_told_as_at_least_so_much);
+	tcase_add_test(tcase, test_many_subdirectories_come_in_pages_that_end_after_so_many_looks);
 	tcase_add_test(tcase, test_what_nobody_has_any_more_is_no_subdirectory);
 	tcase_add_test(tcase, test_any_tree_is_told_as_its_files_say);
 	suite_add_tcase(suite, tcase);
