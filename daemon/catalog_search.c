@@ -28,7 +28,7 @@
  * What a page may cost: so many looks that lead to nothing.  To read the entries of a name costs
  * as much as some looks.  The clock is for a disk that is slow.
  */
-#define LOOKS_MAX         3000
+#define LOOKS_MAX         2000
 #define LOOKS_TO_READ     2
 #define LOOK_MS           50
 #define LOOKS_PER_CLOCK   16          /* the clock is asked so often */
