@@ -248,6 +248,8 @@ void name_row_key(const char *name, char *ret);
 int64_t names_indexed(struct db *db);
 /* Scribe, outside of a transaction: does some of what can wait, in one of its own; true if there may be more to do. */
 bool names_tidy(struct db *db);
+/* The same for what waits until nobody has written for a while: makes of the pieces of the index one. */
+bool names_merge(struct db *db);
 /* At the opening: makes an index anew that other Unicode tables or other rules made. */
 int names_check(struct db *db);
 

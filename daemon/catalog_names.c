@@ -13,7 +13,11 @@
  * went, is taken from the index and dropped later, some at a time.  Until then it costs its room,
  * and a reader that comes upon it a look.
  *
- * Both are chores: they may be left off at any point, and go on after a restart.  The index is also
+ * Each addition is a piece of the index of its own, and a question is asked of all pieces: of a dozen
+ * it takes half as long again as of one.  So they are made one when the scribe rests and enough
+ * has been added since, which writes each name a few times in all.
+ *
+ * All these are chores: they may be left off at any point, and go on after a restart.  The index is also
  * made anew when the Unicode tables by which names are folded change, or the rules for keys.
  */
 #include <stdio.h>
@@ -24,6 +28,7 @@
 #define TAIL_MAX  256   /* names that are not in the index, when the scribe rests */
 #define INDEX_MAX 64000 /* names of one transaction */
 #define SWEEP_MAX 500   /* the same for those that go */
+#define MERGE_MIN 5000  /* names, and half of those before, that may be in pieces of their own */
 
 /* --- names --- */
 
@@ -63,21 +68,28 @@ name_row_key(const char *name, char *ret)
 	name_search_key(folded, ret);
 }
 
-int64_t
-names_indexed(struct db *db)
+/* How far something is; 0 if it did not begin. */
+static int64_t
+get_mark(struct db *db, const char *what)
 {
-	int64_t indexed = 0;
-	if (db_start(db, SQL_META_GET, db_text("indexed")) == 1) {
-		indexed = (int64_t)db_col_int(db, SQL_META_GET, 0);
+	int64_t id = 0;
+	if (db_start(db, SQL_META_GET, db_text(what)) == 1) {
+		id = (int64_t)db_col_int(db, SQL_META_GET, 0);
 		db_end(db, SQL_META_GET);
 	}
-	return indexed;
+	return id;
 }
 
 static int
-set_indexed(struct db *db, int64_t indexed)
+set_mark(struct db *db, const char *what, int64_t id)
 {
-	return db_run(db, SQL_META_SET, db_text("indexed"), db_int((uint64_t)indexed));
+	return db_run(db, SQL_META_SET, db_text(what), db_int((uint64_t)id));
+}
+
+int64_t
+names_indexed(struct db *db)
+{
+	return get_mark(db, "indexed");
 }
 
 /* True if the tail is too long. */
@@ -108,7 +120,7 @@ index_tail(struct db *db)
 		db_end(db, SQL_NAME_TAIL);
 	if (code == P2P_OK && more < 0)
 		code = more;
-	return code == P2P_OK ? set_indexed(db, indexed) : code;
+	return code == P2P_OK ? set_mark(db, "indexed", indexed) : code;
 }
 
 /* --- names that nobody has any more --- */
@@ -157,6 +169,27 @@ sweep(struct db *db)
 	return more < 0 ? more : P2P_OK;
 }
 
+/* --- one piece of many --- */
+
+static int
+merge_some(struct db *db)
+{
+	int before = sqlite3_total_changes(db->handle);
+	int code = db_run_plain(db, SQL_FIND_MERGE);
+	/* What leaves the index as it was counts as one. */
+	bool is_done = sqlite3_total_changes(db->handle) - before < 2;
+	return code == P2P_OK && is_done ? set_mark(db, "merged", names_indexed(db)) : code;
+}
+
+bool
+names_merge(struct db *db)
+{
+	int64_t merged = get_mark(db, "merged");
+
+	db_forgive(db);
+	return names_indexed(db) > merged + merged / 2 + MERGE_MIN && db_chore(db, merge_some);
+}
+
 /* --- chores --- */
 
 bool
@@ -182,7 +215,9 @@ names_check(struct db *db)
 	if (code == P2P_OK)
 		code = db_run_plain(db, SQL_FIND_CLEAR);
 	if (code == P2P_OK)
-		code = set_indexed(db, 0);
+		code = set_mark(db, "indexed", 0);
+	if (code == P2P_OK)
+		code = set_mark(db, "merged", 0);
 	if (code == P2P_OK)
 		code = db_run(db, SQL_META_SET, db_text("unicode"), db_text(tables));
 	if (code == P2P_OK)

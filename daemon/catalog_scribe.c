@@ -3,8 +3,9 @@
  * catalog_scribe.c - when is written: the scribe's thread.
  *
  * It sleeps until something waits or the end has come, and has it written (catalog_write.c); while
- * nothing waits it does what was put off, and after REST_S of that it gives back its memory.  The
- * end comes when nothing waits any more, never before.
+ * nothing waits it does what was put off, and after REST_S of that it makes the index of names one
+ * piece if need be, and gives back its memory.  The end comes when nothing waits any more, never
+ * before.
  *
  * Who needs the catalog without a thread has another file in the place of this one.
  */
@@ -35,27 +36,34 @@ is_idle(const struct catalog *catalog)
 
 /* What can wait, while there is nothing else to do; holds mu. */
 static void
-do_chores(struct catalog *catalog)
+do_while_idle(struct catalog *catalog, bool (*do_some)(struct catalog *catalog))
 {
 	bool has_more = true;
 	while (has_more && is_idle(catalog)) {
 		pthread_mutex_unlock(&catalog->mu);
-		has_more = write_chores(catalog);
+		has_more = do_some(catalog);
 		pthread_mutex_lock(&catalog->mu);
 	}
+}
+
+static bool
+merge_some(struct catalog *catalog)
+{
+	return names_merge(catalog->writer);
 }
 
 /* Waits for work or the end; holds mu. */
 static void
 rest(struct catalog *catalog)
 {
-	do_chores(catalog);
+	do_while_idle(catalog, write_chores);
 	struct timespec until;
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += REST_S;
 	while (is_idle(catalog))
 		if (pthread_cond_timedwait(&catalog->wake, &catalog->mu, &until) == ETIMEDOUT)
 			break;
+	do_while_idle(catalog, merge_some);
 	if (is_idle(catalog)) {
 		pthread_mutex_unlock(&catalog->mu);
 		sqlite3_db_release_memory(catalog->writer->handle);

@@ -776,6 +776,44 @@ START_TEST(test_an_index_of_other_rules_is_made_anew)
 }
 END_TEST
 
+/* Of the index. */
+static int
+count_pieces(struct kit *kit)
+{
+	char *path = mem_format("%s/catalog.db", kit->dir);
+	sqlite3 *handle;
+	sqlite3_stmt *stmt;
+	ck_assert_int_eq(sqlite3_open_v2(path, &handle, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_prepare_v2(handle, "SELECT count(DISTINCT segid) FROM find_idx",
+					    -1, &stmt, NULL),
+			 SQLITE_OK);
+	ck_assert_int_eq(sqlite3_step(stmt), SQLITE_ROW);
+	int count = sqlite3_column_int(stmt, 0);
+	sqlite3_finalize(stmt);
+	sqlite3_close(handle);
+	free(path);
+	return count;
+}
+
+START_TEST(test_the_pieces_of_the_index_become_one_when_nobody_writes)
+{
+	struct kit *kit = kit_new();
+	uint64_t end = clock_ms() + WAIT_MS;
+	kit_put(kit, "zebra", "x", 1);
+	for (unsigned i = 0; i < 6; i++) {
+		put_filler(kit, 1000 * i, 1000);
+		await_index(kit, 1000 * i + 745);
+		kit_clear(kit);
+	}
+	while (count_pieces(kit) > 1 && clock_ms() < end)
+		usleep(10000);
+	ck_assert_int_eq(count_pieces(kit), 1);
+	FINDS(kit, "zebra", "zebra\n");
+	FINDS(kit, "004321.bin", "00/004321.bin\n");
+	kit_free(kit);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -797,6 +835,7 @@ main(void)
 	tcase_add_test(all, test_a_content_is_found_under_all_its_names_page_by_page);
 	tcase_add_test(all, test_names_that_nobody_has_any_more_leave_the_index);
 	tcase_add_test(all, test_an_index_of_other_rules_is_made_anew);
+	tcase_add_test(all, test_the_pieces_of_the_index_become_one_when_nobody_writes);
 	tcase_add_test(all, test_a_database_of_version_1_becomes_one_of_today_and_loses_nothing);
 	suite_add_tcase(suite, all);
 	SRunner *runner = srunner_create(suite);
