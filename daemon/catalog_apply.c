@@ -306,7 +306,7 @@ apply_remove(struct apply *apply, const struct op *op)
 	if (code == P2P_OK)
 		code = drop_layer(apply->db, &old.content);
 	if (code == P2P_OK)
-		code = follow_removed_here(apply->db, op->name, &old);
+		code = passed_removed_here(apply->db, op->name, &old);
 	struct change change = { .name = op->name, .is_removed = true };
 	return code == P2P_OK ? put_own_entry(apply, &change) : code;
 }
@@ -333,7 +333,9 @@ apply_forget(struct apply *apply, const struct op *op)
 		return found;
 	int code = apply_drop_entries(apply, &row, op->peer.id);
 	apply->is_mute = false;
-	return code < 0 ? code : db_run(apply->db, SQL_PEER_DROP, db_int((uint64_t)row.no));
+	if (code == P2P_OK)
+		code = db_run(apply->db, SQL_PEER_DROP, db_int((uint64_t)row.no));
+	return code == P2P_OK ? passed_looked_at(apply->db, op->peer.id) : code;
 }
 
 /* --- fetches --- */

@@ -267,12 +267,28 @@ struct op *batch_add(struct catalog_batch *batch, enum op_kind kind, size_t rows
 
 /* Before any statement is prepared; SQLite's answer. */
 int follow_make_tables(struct db *db);
+/* Size, root and mtime in columns from `column` on. */
+struct catalog_version;
+void db_col_version(struct db *db, enum sql sql, int column, struct catalog_version *ret);
 /* Carries out FOLLOW, UNFOLLOW, MARK or FOLLOWED. */
 int follow_apply(struct db *db, const struct op *op);
-/* A file of ours goes: this version is passed over from now on. */
-int follow_removed_here(struct db *db, const char *name, const struct catalog_local *file);
 /* The entries of a peer are about to go, because others come in their place. */
 int follow_peer_begins_anew(struct db *db, const struct peer_row *row, const char *peer);
+
+/* --- what they pass over: catalog_passed.c --- */
+
+/* SQLite's answer; after the tables of follows and of the schema. */
+int passed_make_tables(struct db *db);
+/* A file of ours goes: this version is passed over from now on. */
+int passed_removed_here(struct db *db, const char *name, const struct catalog_local *file);
+/* Nobody has an entry of this name any more. */
+int passed_sweep(struct db *db, const char *name);
+/* What was looked at of this peer is known of it until... */
+int passed_note_known(struct db *db, const struct peer_row *row, const char *peer);
+/* ... all has been looked at that it brings, or it is forgotten: to be asked after each of these. */
+int passed_looked_at(struct db *db, const char *peer);
+/* A follow is gone. */
+int passed_unfollowed(struct db *db);
 
 /* --- the outbox (catalog_outbox.c); scribe's thread, inside of its transaction --- */
 

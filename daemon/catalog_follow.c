@@ -5,12 +5,10 @@
  * The tables are made at opening where they are missing, beside those of the schema: a catalog that
  * knows nothing of follows becomes one that has none.
  *
- * Three things happen here without being asked for, each in the transaction of its cause.  A new
- * follow gets a mark at the head of every peer that is known: "from now on" begins between two
- * commits.  A file of ours that is removed leaves its version behind as passed over, lest another
- * holder's news of it bring it back.  And when a peer's entries are about to go because it numbers
- * its changes anew, those that were looked at become passed over and the marks go back to the
- * beginning: what comes is told from what was there.
+ * A new follow gets a mark at the head of every peer that is known, in the transaction that enters
+ * it: "from now on" begins between two commits.  When a peer numbers its changes anew, its marks go
+ * back to the beginning; what keeps that from telling everything once more, and a file that was
+ * removed here from coming back, is in catalog_passed.c.
  *
  * A peer that is forgotten keeps its marks.  If it comes back as it was, it goes on there.
  */
@@ -30,14 +28,13 @@ static const char tables[] =
     " files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,"
     " UNIQUE(pattern, place));"
     "CREATE TABLE IF NOT EXISTS follow_mark(follow INTEGER NOT NULL, peer TEXT NOT NULL,"
-    " epoch INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(follow, peer)) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS follow_passed(name TEXT PRIMARY KEY NOT NULL,"
-    " size INTEGER NOT NULL, root BLOB NOT NULL, mtime_ns INTEGER NOT NULL) WITHOUT ROWID;";
+    " epoch INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(follow, peer)) WITHOUT ROWID;";
 
 int
 follow_make_tables(struct db *db)
 {
-	return sqlite3_exec(db->handle, tables, NULL, NULL, NULL);
+	int rc = sqlite3_exec(db->handle, tables, NULL, NULL, NULL);
+	return rc == SQLITE_OK ? passed_make_tables(db) : rc;
 }
 
 /* --- reading --- */
@@ -84,31 +81,12 @@ catalog_follow_mark(struct catalog *catalog, uint64_t follow, const char *peer,
 	return found < 0 ? found : P2P_OK;
 }
 
-/* Size, root and mtime in columns from `column` on. */
-static struct catalog_version
-read_version(struct db *db, enum sql sql, int column)
+void
+db_col_version(struct db *db, enum sql sql, int column, struct catalog_version *ret)
 {
-	struct catalog_version version = {
-		.content.size_bytes = db_col_int(db, sql, column),
-		.mtime_ns = (int64_t)db_col_int(db, sql, column + 2),
-	};
-	db_col_digest(db, sql, column + 1, &version.content.root);
-	return version;
-}
-
-int
-catalog_passed_over(struct catalog *catalog, const char *name, struct catalog_version *ret)
-{
-	struct db *db = reader_take(catalog);
-	if (db == NULL)
-		return P2P_IO;
-	int found = db_start(db, SQL_FOLLOW_PASSED_GET, db_text(name));
-	if (found > 0) {
-		*ret = read_version(db, SQL_FOLLOW_PASSED_GET, 0);
-		db_end(db, SQL_FOLLOW_PASSED_GET);
-	}
-	reader_give(catalog, db);
-	return found > 0 ? P2P_OK : found == 0 ? P2P_NOT_FOUND : found;
+	ret->content.size_bytes = db_col_int(db, sql, column);
+	db_col_digest(db, sql, column + 1, &ret->content.root);
+	ret->mtime_ns = (int64_t)db_col_int(db, sql, column + 2);
 }
 
 int
@@ -119,7 +97,8 @@ catalog_wanted(struct catalog *catalog, const char *name, catalog_wanted_fn fn, 
 		return P2P_IO;
 	int more = db_start(db, SQL_ITEM_OF_NAME, db_text(name));
 	for (; more > 0; more = db_next(db, SQL_ITEM_OF_NAME)) {
-		struct catalog_version version = read_version(db, SQL_ITEM_OF_NAME, 2);
+		struct catalog_version version;
+		db_col_version(db, SQL_ITEM_OF_NAME, 2, &version);
 		fn(arg, db_col_int(db, SQL_ITEM_OF_NAME, 0), db_col_text(db, SQL_ITEM_OF_NAME, 1),
 		   &version);
 	}
@@ -212,8 +191,15 @@ apply_unfollow(struct db *db, uint64_t no)
 	int code = db_run(db, SQL_FOLLOW_DROP, db_int(no));
 	if (code == P2P_OK)
 		code = db_run(db, SQL_FOLLOW_MARK_DROP, db_int(no));
-	/* Without follows nothing is passed over. */
-	return code == P2P_OK ? db_run_plain(db, SQL_FOLLOW_PASSED_DROP) : code;
+	return code == P2P_OK ? passed_unfollowed(db) : code;
+}
+
+static int
+apply_mark(struct db *db, const struct op *op)
+{
+	int code = db_run(db, SQL_FOLLOW_MARK_PUT, db_int(op->mark.follow), db_text(op->name),
+			  db_int(op->mark.first), db_int(op->mark.second));
+	return code == P2P_OK ? passed_looked_at(db, op->name) : code;
 }
 
 int
@@ -224,17 +210,9 @@ follow_apply(struct db *db, const struct op *op)
 	if (op->kind == OP_UNFOLLOW)
 		return apply_unfollow(db, op->mark.follow);
 	if (op->kind == OP_MARK)
-		return db_run(db, SQL_FOLLOW_MARK_PUT, db_int(op->mark.follow), db_text(op->name),
-			      db_int(op->mark.first), db_int(op->mark.second));
+		return apply_mark(db, op);
 	return db_run(db, SQL_FOLLOW_COUNTED, db_int(op->mark.follow), db_int(op->mark.first),
 		      db_int(op->mark.second));
-}
-
-int
-follow_removed_here(struct db *db, const char *name, const struct catalog_local *file)
-{
-	return db_run(db, SQL_FOLLOW_PASSED_PUT, db_text(name), db_int(file->content.size_bytes),
-		      db_digest(&file->content.root), db_int((uint64_t)file->mtime_ns));
 }
 
 int
@@ -243,7 +221,6 @@ follow_peer_begins_anew(struct db *db, const struct peer_row *row, const char *p
 	/* Never heard of, or forgotten: if there are marks, they may still be right. */
 	if (row->epoch == 0)
 		return P2P_OK;
-	int code = db_run(db, SQL_FOLLOW_PASSED_KNOWN, db_int((uint64_t)row->no), db_text(peer),
-			  db_int(row->epoch));
+	int code = passed_note_known(db, row, peer);
 	return code == P2P_OK ? db_run(db, SQL_FOLLOW_MARK_BACK, db_text(peer)) : code;
 }

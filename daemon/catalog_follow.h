@@ -5,7 +5,7 @@
  *
  * A follow is told what changed since its marks; a mark is written in the transaction that enters what it led to, so that a
  * kill neither loses nor doubles.  A version is passed over when this peer removed it from its share, or when it was known
- * already before its peer began to number its changes anew: only a newer one of that name counts.
+ * already of the peer that has it before that one began to number its changes anew: only a newer one of that name counts.
  */
 #ifndef P2PD_CATALOG_FOLLOW_H
 #define P2PD_CATALOG_FOLLOW_H
@@ -37,8 +37,12 @@ struct catalog_version {
 	struct content_id content;
 	int64_t mtime_ns;
 };
-/* The version of that name in the share that follows pass over.  P2P_NOT_FOUND. */
-int		 catalog_passed_over(struct catalog *catalog, const char *name, struct catalog_version *ret);
+/* The versions of that name in the share that follows pass over when `peer` has them.  How many, or P2P_IO. */
+#define CATALOG_PASSED_MAX	2	/* one that was removed here, one that was known of this peer */
+int		 catalog_passed_over(struct catalog *catalog, const char *name, const char *peer,
+		     struct catalog_version ret[CATALOG_PASSED_MAX]);
+/* True while versions are passed over because they were known of this peer. */
+bool		 catalog_is_anew(struct catalog *catalog, const char *peer);
 
 /* Calls fn for every fetch that has not yet brought its file of that name. */
 typedef void	(*catalog_wanted_fn)(void *arg, uint64_t fetch, const char *what, const struct catalog_version *version);

@@ -154,6 +154,8 @@ sweep_one(struct db *db, int64_t indexed)
 	}
 	if (is_gone && code == P2P_OK)
 		code = db_run(db, SQL_NAME_DROP, db_int(id));
+	if (is_gone && code == P2P_OK)
+		code = passed_sweep(db, name);
 	if (code == P2P_OK)
 		code = db_run(db, SQL_ORPHAN_DROP, db_int(id));
 	return code < 0 ? code : 1;

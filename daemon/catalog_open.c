@@ -219,10 +219,11 @@ check_owner(struct db *db, const char *self, const char **ret_why)
 	if (rc == SQLITE_OK)
 		rc = box_make_tables(db);
 	for (int i = 0; i < SQL_COUNT && rc == SQLITE_OK; i++)
-		if ((rc = db_prepare(db, i)) == SQLITE_ERROR) {
-			*ret_why = "its tables are not those of a catalog";
-			return SQLITE_OK;
-		}
+		rc = db_prepare(db, i);
+	if (rc == SQLITE_ERROR) {
+		*ret_why = "its tables are not those of a catalog";
+		return SQLITE_OK;
+	}
 	struct peer_row row;
 	if (rc == SQLITE_OK && (peer_row_load(db, self, &row) != 1 || row.no != SELF_NO))
 		*ret_why = "it belongs to another peer id";

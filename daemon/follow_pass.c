@@ -16,6 +16,8 @@
  *
  * A mark is moved with what was found behind it.  Where nothing was, it is moved only now and then:
  * to look twice at what does not fit costs less than a transaction for every change of every peer.
+ * Of a peer that begins anew it is moved in any case, for what was known of it is kept until it
+ * has come to where the peer was (catalog_passed.c).
  */
 #include "follow_inner.h"
 
@@ -65,23 +67,25 @@ add_peer(void *arg, const struct catalog_peer *peer)
 
 /* --- one version --- */
 
-/* What is known of a name where something would land. */
+/* What is known of a name where something of this peer would land. */
 static int
-judge(struct follow_pass *pass, const struct follow_lot *lot, const char *name,
+judge(struct follow_pass *pass, const struct follow_lot *lot, const char *peer, const char *name,
       const struct catalog_version *version, enum follow_verdict *ret)
 {
 	struct catalog_local local;
-	struct catalog_version here, passed;
+	struct catalog_version here, passed[CATALOG_PASSED_MAX];
 	int found = catalog_find_local(pass->catalog, name, &local);
-	int was = catalog_passed_over(pass->catalog, name, &passed);
 	if (found != P2P_OK && found != P2P_NOT_FOUND)
 		return found;
-	if (was != P2P_OK && was != P2P_NOT_FOUND)
-		return was;
+	int count = catalog_passed_over(pass->catalog, name, peer, passed);
+	if (count < 0)
+		return count;
 	if (found == P2P_OK)
 		here = (struct catalog_version){ local.content, local.mtime_ns };
-	*ret = follow_judge(version, found == P2P_OK ? &here : NULL, was == P2P_OK ? &passed : NULL,
-			    lot->replace);
+	const struct catalog_version *is_here = found == P2P_OK ? &here : NULL;
+	*ret = follow_judge(version, is_here, NULL, lot->replace);
+	for (int i = 0; i < count && *ret == FOLLOW_TAKE; i++)
+		*ret = follow_judge(version, is_here, &passed[i], lot->replace);
 	return P2P_OK;
 }
 
@@ -174,9 +178,10 @@ take(struct follow_pass *pass, struct follow_lot *lot, const char *name,
 	};
 }
 
-/* One change that a follow has not seen. */
+/* One change of a peer that a follow has not seen. */
 static int
-consider(struct follow_pass *pass, struct follow_lot *lot, const struct change *change)
+consider(struct follow_pass *pass, struct follow_lot *lot, const char *peer,
+	 const struct change *change)
 {
 	char name[NAME_SIZE];
 	if (!follow_fits(lot->pattern, change->name))
@@ -193,7 +198,7 @@ consider(struct follow_pass *pass, struct follow_lot *lot, const struct change *
 	enum follow_verdict verdict = FOLLOW_TAKE;
 	if (!change->is_removed) {
 		rivalry.version = &version;
-		int code = judge(pass, lot, name, &version, &verdict);
+		int code = judge(pass, lot, peer, name, &version, &verdict);
 		if (code != P2P_OK)
 			return code;
 		if (verdict == FOLLOW_HELD && !went_round(pass, lot, change))
@@ -230,14 +235,14 @@ load_marks(struct follow_pass *pass, const struct follow_peer *peer, uint64_t *r
 }
 
 static int
-look_at_page(struct follow_pass *pass, const struct change_page *page)
+look_at_page(struct follow_pass *pass, const char *peer, const struct change_page *page)
 {
 	for (size_t i = 0; i < page->count; i++) {
 		const struct change *change = &page->items[i];
 		for (size_t j = 0; j < pass->lot_count; j++) {
 			if (pass->lots[j].from.seq >= change->seq)
 				continue;
-			int code = consider(pass, &pass->lots[j], change);
+			int code = consider(pass, &pass->lots[j], peer, change);
 			if (code != P2P_OK)
 				return code;
 		}
@@ -253,12 +258,22 @@ is_full(const struct follow_pass *pass)
 	       pass->stale_count >= FOLLOW_ITEMS_MAX || pass->change_count >= FOLLOW_CHANGES_MAX;
 }
 
+/* Is it worth a transaction, if nothing else is? */
+static bool
+is_due(const struct follow_lot *lot, uint64_t seq, bool is_anew)
+{
+	if (lot->from.seq == seq)
+		return is_anew && lot->from.epoch == 0;
+	return is_anew || lot->has_found || seq - lot->from.seq >= LAZY_CHANGES;
+}
+
 static void
 move_marks(struct follow_pass *pass, const struct follow_peer *peer, uint64_t seq)
 {
+	bool is_anew = catalog_is_anew(pass->catalog, peer->id);
 	for (size_t i = 0; i < pass->lot_count; i++) {
 		struct follow_lot *lot = &pass->lots[i];
-		if (lot->from.seq >= seq || (!lot->has_found && seq - lot->from.seq < LAZY_CHANGES))
+		if (lot->from.seq > seq || !is_due(lot, seq, is_anew))
 			continue;
 		MAKE_ROOM(lot->moves, lot->move_count, lot->move_room);
 		struct follow_move *move = &lot->moves[lot->move_count++];
@@ -293,7 +308,7 @@ look_at_peer(struct follow_pass *pass, const struct follow_peer *peer)
 		/* It began anew just now: there is news of that. */
 		bool is_same = page->epoch == peer->epoch && page->since == from;
 		if (is_same)
-			code = look_at_page(pass, page);
+			code = look_at_page(pass, peer->id, page);
 		if (is_same && code == P2P_OK)
 			from = page->through;
 		change_page_free(page);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * check_follow.c - what a follow means, what is taken of what appears, and that marks neither lose nor double.  Real
- * catalogs, no daemons; those are in e2e/b10_follow.sh.
+ * catalogs, no daemons; those are in e2e/b10_follow.sh.  What is passed over, and for how long, is in check_passed.c.
  */
 #include "follow_inner.h"
 
@@ -11,9 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "buf.h"
 #include "catalog_kit.h"
-#include "mem.h"
+#include "follow_kit.h"
 
 /* --- rules --- */
 
@@ -107,54 +106,13 @@ teardown(void)
 static int
 follow(const char *pattern, const char *place, bool replace)
 {
-	struct catalog_batch *batch = catalog_batch_new();
-	catalog_batch_follow(batch, &(struct catalog_follow){ .pattern = pattern,
-							      .place = place,
-							      .replace = replace,
-							      .since_wall_ms = 1 });
-	return kit_commit(kit, batch);
-}
-
-/* Takes a look, and writes what it led to, unless that is to be forgotten: "name name ... [-stale] [held:N] [more]". */
-static char *
-look(bool is_written)
-{
-	struct follow_pass pass = { .catalog = kit->catalog };
-	struct catalog_batch *batch = catalog_batch_new();
-	struct buf buf;
-	buf_init(&buf, 1 << 20);
-	buf_adds(&buf, "");
-	follow_pass_run(&pass);
-	ck_assert_int_eq(pass.code, P2P_OK);
-	for (size_t i = 0; i < pass.find_count; i++)
-		buf_addf(&buf, "%s ", pass.finds[i].name);
-	for (size_t i = 0; i < pass.stale_count; i++)
-		buf_addf(&buf, "-%s ", pass.stales[i].name);
-	for (size_t i = 0; i < pass.lot_count; i++) {
-		const struct follow_lot *lot = &pass.lots[i];
-		if (lot->held != 0)
-			buf_addf(&buf, "held:%zu ", lot->held);
-		for (size_t j = 0; j < lot->move_count; j++)
-			catalog_batch_mark(batch, lot->no, lot->moves[j].peer, &lot->moves[j].mark);
-	}
-	if (pass.has_more)
-		buf_adds(&buf, "more");
-	follow_pass_fini(&pass);
-	if (is_written)
-		ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
-	else
-		catalog_batch_free(batch);
-	char *text = mem_string(buf.data);
-	buf_fini(&buf);
-	return text;
+	return follow_kit_add(kit, pattern, place, replace);
 }
 
 static void
 expect(const char *wanted)
 {
-	char *text = look(true);
-	ck_assert_str_eq(text, wanted);
-	free(text);
+	follow_kit_expect(kit, wanted);
 }
 
 static void
@@ -184,7 +142,7 @@ START_TEST(test_what_was_found_but_not_written_is_found_again)
 {
 	follow("*", "", false);
 	give(peer_a, 1, "x", "1");
-	free(look(false));
+	free(follow_kit_look(kit, false));
 	kit_reopen(kit);
 	expect("x ");
 	kit_reopen(kit);
@@ -210,15 +168,6 @@ START_TEST(test_what_is_here_held_or_removed_is_not_taken)
 	kit_remove(kit, "gone");
 	give(peer_b, 1, "gone", "2");
 	expect("");
-	/* Nor is it remembered when nothing is followed. */
-	struct catalog_version passed;
-	ck_assert_int_eq(catalog_passed_over(kit->catalog, "gone", &passed), P2P_OK);
-	struct catalog_batch *batch = catalog_batch_new();
-	catalog_batch_unfollow(batch, 1);
-	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
-	ck_assert_int_eq(catalog_passed_over(kit->catalog, "gone", &passed), P2P_NOT_FOUND);
-	kit_remove(kit, "same");
-	ck_assert_int_eq(catalog_passed_over(kit->catalog, "same", &passed), P2P_NOT_FOUND);
 }
 END_TEST
 
@@ -363,7 +312,7 @@ START_TEST(test_a_burst_is_taken_in_parts_and_none_is_left)
 	uint64_t found = 0;
 	unsigned looks = 0;
 	for (bool has_more = true; has_more; looks++) {
-		char *text = look(true);
+		char *text = follow_kit_look(kit, true);
 		for (const char *at = text; (at = strchr(at, ' ')) != NULL; at++)
 			found++;
 		has_more = strstr(text, "more") != NULL;
@@ -427,7 +376,7 @@ START_TEST(test_a_catalog_of_before_there_were_follows_gets_them)
 	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
 	ck_assert_int_eq(sqlite3_exec(db,
 				      "DROP TABLE follow; DROP TABLE follow_mark;"
-				      "DROP TABLE follow_passed",
+				      "DROP TABLE follow_passed; DROP TABLE follow_known",
 				      NULL, NULL, NULL),
 			 SQLITE_OK);
 	sqlite3_close(db);
