@@ -218,8 +218,8 @@ void		 catalog_batch_remove(struct catalog_batch *batch, const char *name);
 void		 catalog_batch_page(struct catalog_batch *batch, struct change_page *page);
 /* Remembers name, addresses and heard_wall_ms of a peer. */
 void		 catalog_batch_peer(struct catalog_batch *batch, const struct catalog_peer *peer);
-/* Forgets a peer and all its entries. */
-void		 catalog_batch_forget(struct catalog_batch *batch, const char *peer);
+/* Forgets a peer and all its entries.  Its name for people, or NULL, goes with what is told of that. */
+void		 catalog_batch_forget(struct catalog_batch *batch, const char *peer, const char *name);
 void		 catalog_batch_fetch(struct catalog_batch *batch, uint64_t fetch, const char *what, bool replace,
 		     const struct catalog_fetch_item *items, size_t count);
 /* Of one that was put in before; at first both are 0. */
@@ -252,6 +252,7 @@ struct catalog_commit {
 	const struct catalog_told *told;
 	bool is_cut;			/* more changed than is told (of `cut_peer`, if one) */
 	const char *cut_peer;
+	const char *cut_name;		/* for people, of a `cut_peer` that was forgotten; or NULL */
 	bool is_ours;			/* our own head moved: peers want a notice */
 };
 typedef void	(*catalog_commit_fn)(void *arg, const struct catalog_commit *commit);

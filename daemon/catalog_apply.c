@@ -332,6 +332,8 @@ apply_forget(struct apply *apply, const struct op *op)
 	if (found <= 0)
 		return found;
 	int code = apply_drop_entries(apply, &row, op->peer.id);
+	if (apply->batch->commit.cut_peer == op->peer.id)
+		apply->batch->commit.cut_name = op->name;
 	apply->is_mute = false;
 	if (code == P2P_OK)
 		code = db_run(apply->db, SQL_PEER_DROP, db_int((uint64_t)row.no));

@@ -127,9 +127,11 @@ catalog_batch_peer(struct catalog_batch *batch, const struct catalog_peer *peer)
 }
 
 void
-catalog_batch_forget(struct catalog_batch *batch, const char *peer)
+catalog_batch_forget(struct catalog_batch *batch, const char *peer, const char *name)
 {
-	batch_add(batch, OP_FORGET, 1)->peer.id = mem_string(peer);
+	struct op *op = batch_add(batch, OP_FORGET, 1);
+	op->peer.id = mem_string(peer);
+	op->name = name != NULL ? mem_string(name) : NULL;
 }
 
 void

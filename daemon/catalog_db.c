@@ -101,6 +101,13 @@ db_prepare(struct db *db, enum sql sql)
 				  &db->stmts[sql], NULL);
 }
 
+bool
+db_has(struct db *db, const char *table, const char *column)
+{
+	return sqlite3_table_column_metadata(db->handle, NULL, table, column, NULL, NULL, NULL,
+					     NULL, NULL) == SQLITE_OK;
+}
+
 int
 db_next(struct db *db, enum sql sql)
 {

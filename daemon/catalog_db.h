@@ -51,6 +51,8 @@ void db_close(struct db *db);
 int db_prepare(struct db *db, enum sql sql);
 int db_fail(struct db *db, int rc);
 bool db_is_damage(int rc);
+/* Is there this table, with this column unless that is NULL? */
+bool db_has(struct db *db, const char *table, const char *column);
 /* Notes that everything is in order, for the next start.  Writer only. */
 void db_mark_closed(struct db *db);
 /* catalog_schema.c, for catalog_open.c; answers of SQLite.  SQLITE_ERROR of db_migrate(): the tables are others. */
@@ -151,7 +153,7 @@ enum box_op { BOX_BEGIN, BOX_ADD, BOX_DROP };
 
 struct op {
 	enum op_kind kind;
-	/* PUT, REMOVE, ITEM_DONE, MAKING; of the peer: PEER; what is fetched: FETCH; the pattern: FOLLOW; the peer's
+	/* PUT, REMOVE, ITEM_DONE, MAKING; of the peer: PEER, or NULL: FORGET; what is fetched: FETCH; the pattern: FOLLOW; the peer's
 	 * id: MARK; the body: BOX */
 	char *name;
 	union {
@@ -165,7 +167,7 @@ struct op {
 			char *id;
 			char *addresses;
 			int64_t heard_wall_ms;
-		} peer; /* PEER; the id alone: FORGET */
+		} peer; /* PEER; the id: FORGET */
 		struct {
 			uint64_t id;
 			bool replace;

@@ -11,6 +11,9 @@
  * The totals also have how far our own changes went when the outbox was last filled.  A daemon that
  * ran without a broker for a while finds there that something is missing, and says so once.
  *
+ * The name of a peer is kept with what happened to its files: by the time that is sent the peer may
+ * have been forgotten.
+ *
  * The tables are no part of the catalog's version: a catalog that has none gets them when it is
  * opened, which is cheaper than building it anew.
  *
@@ -37,7 +40,7 @@ static const char tables[] =
     "CREATE TABLE IF NOT EXISTS outbox(no INTEGER PRIMARY KEY, kind TEXT NOT NULL,"
     " wall_ms INTEGER NOT NULL, peer TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,"
     " name TEXT, size INTEGER NOT NULL, root BLOB, body TEXT, lost INTEGER NOT NULL,"
-    " bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL);"
+    " bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, peer_name TEXT);"
     "CREATE TABLE IF NOT EXISTS outbox_total(id INTEGER PRIMARY KEY, last INTEGER NOT NULL,"
     " entries INTEGER NOT NULL, bytes INTEGER NOT NULL, lost INTEGER NOT NULL,"
     " epoch INTEGER NOT NULL, seq INTEGER NOT NULL);"
@@ -50,7 +53,12 @@ box_make_tables(struct db *db)
 	int rc = sqlite3_prepare_v2(db->handle, "SELECT 1 FROM outbox_total", -1, &stmt, NULL);
 	bool is_there = rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW;
 	sqlite3_finalize(stmt);
-	return is_there ? SQLITE_OK : sqlite3_exec(db->handle, tables, NULL, NULL, NULL);
+	if (!is_there)
+		return sqlite3_exec(db->handle, tables, NULL, NULL, NULL);
+	if (db_has(db, "outbox", "peer_name"))
+		return SQLITE_OK;
+	return sqlite3_exec(db->handle, "ALTER TABLE outbox ADD COLUMN peer_name TEXT", NULL, NULL,
+			    NULL);
 }
 
 /* --- the totals --- */

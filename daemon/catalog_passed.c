@@ -33,9 +33,7 @@ int
 passed_make_tables(struct db *db)
 {
 	int rc = sqlite3_exec(db->handle, removed_table, NULL, NULL, NULL);
-	if (rc != SQLITE_OK ||
-	    sqlite3_table_column_metadata(db->handle, NULL, "follow_known", NULL, NULL, NULL, NULL,
-					  NULL, NULL) == SQLITE_OK)
+	if (rc != SQLITE_OK || db_has(db, "follow_known", NULL))
 		return rc;
 	/* Before there was this table nothing was ever swept. */
 	if (db_run_plain(db, SQL_PASSED_SWEEP_ALL) != P2P_OK)

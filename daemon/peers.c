@@ -110,7 +110,7 @@ forget(struct peers *peers, struct peer *peer)
 	char id[PEER_ID_SIZE];
 
 	memcpy(id, peer->id, sizeof(id));
-	catalog_batch_forget(batch, id);
+	catalog_batch_forget(batch, id, peer->name[0] != '\0' ? peer->name : NULL);
 	catalog_submit(peers->catalog, batch, NULL, NULL);
 	peers_tell_event(peers, EVENT_PEER_FORGOTTEN, peer);
 	peers_remove(peers, peer);

@@ -77,6 +77,9 @@ on_commit(void *arg, const struct catalog_commit *commit)
 		event->wall_ms = commit->wall_ms;
 		if (commit->cut_peer != NULL)
 			name_peer(service, event, commit->cut_peer);
+		/* Nobody else knows it of who was forgotten. */
+		if (event->peer_name == NULL && commit->cut_name != NULL)
+			event->peer_name = mem_string(commit->cut_name);
 		events_publish(service->parts.events, event);
 	}
 	if (!commit->is_ours) {

@@ -439,7 +439,7 @@ START_TEST(test_a_peer_and_all_peers_together_have_so_many_files_and_no_more)
 	ck_assert_int_eq(kit_put(kit, "own", "x", 5), P2P_OK);
 	/* What goes makes room. */
 	struct catalog_batch *batch = catalog_batch_new();
-	catalog_batch_forget(batch, b);
+	catalog_batch_forget(batch, b, NULL);
 	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
 	ck_assert_int_eq(kit_give_one(kit, c, 2, "q", "x", 5), P2P_OK);
 	kit_free(kit);
@@ -502,8 +502,8 @@ START_TEST(test_peers_are_remembered_over_restarts_and_forgotten_when_told)
 
 	kit_clear(kit);
 	batch = catalog_batch_new();
-	catalog_batch_forget(batch, b);
-	catalog_batch_forget(batch, kit_peer("unknown"));
+	catalog_batch_forget(batch, b, NULL);
+	catalog_batch_forget(batch, kit_peer("unknown"), NULL);
 	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
 	ck_assert_uint_eq(kit->cuts, 1);
 	ck_assert_str_eq(kit->cut_peer, b);
@@ -515,7 +515,7 @@ START_TEST(test_peers_are_remembered_over_restarts_and_forgotten_when_told)
 	ck_assert_str_eq(found, "own:1*\n");
 	free(found);
 	batch = catalog_batch_new();
-	catalog_batch_forget(batch, kit->self);
+	catalog_batch_forget(batch, kit->self, NULL);
 	ck_assert_int_eq(kit_commit(kit, batch), P2P_BAD_REQUEST);
 	kit_free(kit);
 }

@@ -628,7 +628,7 @@ START_TEST(test_names_that_nobody_has_any_more_leave_the_index)
 	put_filler(kit, 0, 300);
 	await_index(kit, 2);
 	struct catalog_batch *batch = catalog_batch_new();
-	catalog_batch_forget(batch, b);
+	catalog_batch_forget(batch, b, NULL);
 	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
 	FINDS(kit, "alone", "");
 	FINDS(kit, "both", "both\n");

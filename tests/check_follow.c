@@ -210,7 +210,7 @@ START_TEST(test_a_peer_that_was_forgotten_goes_on_where_it_was)
 	give(peer_a, 2, "seen", "2");
 	expect("seen ");
 	struct catalog_batch *batch = catalog_batch_new();
-	catalog_batch_forget(batch, peer_a);
+	catalog_batch_forget(batch, peer_a, NULL);
 	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
 	expect("");
 	give(peer_a, 1, "before", "1");

@@ -227,6 +227,14 @@ START_TEST(test_others_files_come_with_the_name_of_the_peer)
 	ck_assert_str_eq(entry.peer_name, "their name");
 	ck_assert_int_eq(entry.wall_ms, kit->wall_ms);
 	outbox_entry_fini(&entry);
+	/* Also if the peer was forgotten before that was sent. */
+	batch = catalog_batch_new();
+	catalog_batch_forget(batch, peer.id, NULL);
+	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
+	ck_assert_int_eq(catalog_outbox_read(kit->catalog, 0, &entry, 1, &count), P2P_OK);
+	ck_assert_str_eq(entry.name, "theirs");
+	ck_assert_str_eq(entry.peer_name, "their name");
+	outbox_entry_fini(&entry);
 	kit_free(kit);
 }
 END_TEST
@@ -332,15 +340,18 @@ END_TEST
 
 START_TEST(test_a_catalog_from_before_gets_one)
 {
+	static const char *const before[] = {
+		"DROP TABLE outbox; DROP TABLE outbox_total",
+		"ALTER TABLE outbox DROP COLUMN peer_name",
+	};
 	struct kit *kit = kit_new();
 	char command[512];
 	kit_put(kit, "a", "x", 5);
 	kit_close(kit);
 	snprintf(command, sizeof(command),
 		 "python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]);"
-		 " d.execute(\"DROP TABLE outbox\"); d.execute(\"DROP TABLE outbox_total\");"
-		 " d.commit()' %s/catalog.db",
-		 kit->dir);
+		 " d.executescript(sys.argv[2]); d.commit()' %s/catalog.db '%s'",
+		 kit->dir, before[_i]);
 	ck_assert_int_eq(system(command), 0);
 	kit_open(kit, NULL);
 	ck_assert_ptr_nonnull(kit->catalog);
@@ -426,7 +437,7 @@ main(void)
 	tcase_add_test(tcase, test_a_full_one_drops_the_oldest_and_counts_them);
 	tcase_add_test(tcase, test_bytes_are_bounded_too);
 	tcase_add_test(tcase, test_what_happened_without_one_is_told_as_lost);
-	tcase_add_test(tcase, test_a_catalog_from_before_gets_one);
+	tcase_add_loop_test(tcase, test_a_catalog_from_before_gets_one, 0, 2);
 	tcase_add_test(tcase, test_after_a_kill_it_has_what_the_catalog_has);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);

@@ -109,7 +109,7 @@ static void
 forget(const char *peer)
 {
 	struct catalog_batch *batch = catalog_batch_new();
-	catalog_batch_forget(batch, peer);
+	catalog_batch_forget(batch, peer, NULL);
 	ck_assert_int_eq(kit_commit(kit, batch), P2P_OK);
 }
 

@@ -882,7 +882,7 @@ START_TEST(test_a_replica_that_was_lost_is_pulled_anew)
 	stage_start(&stage);
 	WAIT_FOR(&stage, has_all_of(&stage.nodes[0], &stage.nodes[1]));
 	/* Behind the back of peers. */
-	catalog_batch_forget(batch, stage.nodes[1].self.id);
+	catalog_batch_forget(batch, stage.nodes[1].self.id, NULL);
 	ck_assert_int_eq(catalog_submit_wait(stage.nodes[0].catalog, batch), P2P_OK);
 	put(&stage.nodes[1], "c");
 	peers_tell(stage.nodes[1].peers);

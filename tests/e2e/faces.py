@@ -211,12 +211,23 @@ def check_broker(directory):
         numbers = [number(event) for event in broker]
         same(numbers, list(range(numbers[0], numbers[0] + len(numbers))))
 
+    # Whose files went as a whole, with who had them, is told so by all four.
+    gone = {event["peer"] for event in live if event["event"] == "peer-forgotten"}
+    wholes = [[without(event, "id") for event in events if event["event"] == "files-changed" and event.get("peer") in gone]
+              for events in (live, broker)]
+    cut = {event.get("peer") for event in live if event["event"] == "files-changed"} - gone
+
+    @check(f"AMQP tells the same of the files of {len(gone)} peers that were forgotten")
+    def _():
+        same(first_difference(*wholes), None)
+        same(len(wholes[0]), len(gone))
+
     @check("AMQP tells the same: kinds, order, times, names, contents, peers, fetches, reasons")
     def _():
         ours, theirs = sorts(live), sorts(broker)
         same(sorted(ours), sorted(theirs))
         for peer, events in ours.items():
-            if any(event["event"] == "files-changed" and event.get("peer") == peer for event in live):
+            if peer in cut:
                 rest = theirs[peer]
                 same([event for event in events if event not in rest], [])
                 theirs[peer] = [event for event in rest if event in events]
@@ -228,9 +239,9 @@ def check_broker(directory):
 def check_kinds(*directories):
     seen = {event["event"] for directory in directories for event in told(directory, "ctl")}
 
-    @check("that was every kind that is kept, but peer-forgotten, which takes a minute: b15 waits for it")
+    @check("that was every kind that is kept")
     def _():
-        same(KEPT - seen, {"peer-forgotten"})
+        same(KEPT - seen, set())
 
 
 def check_lost(directory, last):

@@ -3,7 +3,7 @@
 #
 # q02 - one event format on four faces: p2pctl watch, the event stream of REST, gRPC's Watch and a real RabbitMQ are held against each
 # other, field by field, for every kind of event; each goes on after the last event that was seen; and each says so when it cannot.
-# What is compared, and what differs by design, stands in faces.py.
+# What is compared, and what differs by design, stands in faces.py.  It takes a minute: earlier nobody is forgotten.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=broker.sh
@@ -83,7 +83,7 @@ peer_new b share.settle=0
 line=$(free_port)
 broker=()
 has_broker && broker=("amqp.url=amqp://p2p:S3cret%25pass@127.0.0.1:$line" amqp.relay=yes amqp.outbox_events=1000)
-peer_new a "network.seed=$(url b)" share.settle=0 "${broker[@]}"
+peer_new a "network.seed=$(url b)" share.settle=0 network.forget=60s "${broker[@]}"
 mkdir "$B/many"
 for i in {1..300}; do echo "$i" >"$B/many/$i"; done
 peer_start b
@@ -96,6 +96,12 @@ until_true 20 lists a many/300
 id=$(sed -n 's/^.*"peer": *"\([a-z2-7]*\)".*$/\1/p' "$heard/ctl" | head -n 1)
 causes peer-here "$id"
 causes files-changed "$id"
+# Who leaves now is forgotten at the end of all this.
+peer_new c "network.seed=$(url a)"
+echo of-c >"$TMP/c/share/of-c"
+causes file-added of-c peer_start c
+gone=$(grep -F '"of-c"' "$heard/ctl" | sed -n 's/^.*"peer": *"\([a-z2-7]*\)".*$/\1/p')
+causes peer-away "$gone" peer_stop c
 odd='odd "näme" \ &.txt'
 : >"$TMP/empty"
 echo of-a >"$TMP/of-a"
@@ -156,6 +162,10 @@ causes fetch-waiting taken
 echo mine >"$A/taken"
 peer_start b
 causes fetch-failed taken
+ok "there is peer-forgotten of $gone, when its minute is over" until_true 80 said peer-forgotten "$gone"
+ok "it is told with its name" said peer-forgotten '"peer_name":"c"'
+sed -i 's/^forget = .*/forget = 1h/' "$TMP/a/conf" # nobody else
+ctl a -q reload
 # Until now the outbox kept what happened.
 if has_broker; then
 	admin=amqp://p2p:S3cret%25pass@$BROKER
