@@ -229,7 +229,8 @@ void		 catalog_batch_fetch_item_done(struct catalog_batch *batch, uint64_t fetch
 void		 catalog_batch_making(struct catalog_batch *batch, uint64_t fetch, const char *directory);
 void		 catalog_batch_fetch_done(struct catalog_batch *batch, uint64_t fetch);
 
-/* Any thread.  Takes the batch.  done(arg, code) on the mind once it is durable in the database, or failed as a whole
+/* Any thread.  Takes the batch.  Batches are written in the order of their submission, but pages may be overtaken by what is none and
+ * neither forgets a peer nor begins a follow.  done(arg, code) on the mind once it is durable in the database, or failed as a whole
  * (P2P_NO_SPACE, P2P_IO, or as catalog_batch_page says); done may be NULL. */
 typedef void	(*catalog_done_fn)(void *arg, int code);
 void		 catalog_submit(struct catalog *catalog, struct catalog_batch *batch, catalog_done_fn done, void *arg);

@@ -88,6 +88,8 @@ batch_add(struct catalog_batch *batch, enum op_kind kind, size_t rows)
 	struct op *op = &batch->ops[batch->count++];
 	*op = (struct op){ .kind = kind };
 	batch->rows += rows;
+	if (kind == OP_PAGE || kind == OP_FORGET || kind == OP_FOLLOW)
+		batch->keeps_place = true;
 	return op;
 }
 

@@ -202,7 +202,8 @@ struct batch_waiter {
 struct catalog_batch {
 	struct op *ops;
 	size_t count, capacity;
-	size_t rows; /* that it will write, about */
+	size_t rows;      /* that it will write, about */
+	bool keeps_place; /* behind and before the pages of others */
 
 	/* From its submission on. */
 	struct catalog_batch *next;
@@ -335,6 +336,7 @@ struct catalog {
 	pthread_t scribe;
 	int trouble;     /* the scribe's: code of the last failed commit */
 	bool has_chores; /* the scribe's: write_chores() may have more to do */
+	size_t passed_rows; /* the scribe's: that went before pages since they last had their turn */
 
 	pthread_mutex_t mu;     /* of what follows */
 	pthread_cond_t written; /* for those who wait for a batch */

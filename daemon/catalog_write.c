@@ -5,14 +5,22 @@
  * Batches wait in a list.  What has come together is taken from it, up to GROUP_ROWS, and committed
  * as one transaction with a savepoint around each batch: a batch that is refused is undone alone,
  * and its neighbours never hear of it.  Pages of one peer that follow one another share a savepoint,
- * and are tried one by one if they are refused together (catalog_pages.c).  A change of our own is never kept waiting for
- * pages that came behind it: with it ends the transaction.  When the database itself fails (full disk), the transaction
- * is undone as a whole and each batch tried once more on its own, so that a small one may still find
- * room beside a large one.
+ * and are tried one by one if they are refused together (catalog_pages.c).  When the database itself
+ * fails (full disk), the transaction is undone as a whole and each batch tried once more on its own,
+ * so that a small one may still find room beside a large one.
+ *
+ * OURS FIRST.  The catalog of another comes as pages, of which dozens wait; a group of them takes
+ * the most part of a second, and so does the index of their names behind it.  Nobody here is kept
+ * waiting for that: what is no page goes before the pages that wait, and before the chores behind a
+ * group of pages.  So it waits for what was begun, a group or a chore, and is next.  The chores have
+ * their turn behind each group of ours, and the pages when as much went before them as a group of
+ * them has, so neither waits for ever.
+ * Pages stay in order, and so does what is none; what says something of the peers whose pages they
+ * are (keeps_place) goes before none, and nothing goes before it.
  *
  * After the commit the head is published, and one post carries the group to the mind, which tells
- * the listener and then completes each batch, in the order of submission.  The post needs nothing
- * of the catalog, so it may still run when that is gone.
+ * the listener and then completes each batch, in the order in which they were written.  The post
+ * needs nothing of the catalog, so it may still run when that is gone.
  *
  * When it is done is up to others: catalog_scribe.c has the thread, and nothing here knows of one.
  */
@@ -22,6 +30,7 @@
 #include "log.h"
 
 #define GROUP_ROWS 64000 /* of one transaction, unless one batch has more */
+#define SYNC_ROWS  1000  /* that could be written while a transaction is synced, about */
 
 /* Mind.  Tells and completes a list of batches. */
 static void
@@ -163,13 +172,44 @@ is_page(const struct catalog_batch *batch)
 	return batch->count == 1 && batch->ops[0].kind == OP_PAGE;
 }
 
-/* Unlinks what is to be committed together, or NULL if nothing waits; holds mu. */
+/* Where the first batch stands that may go before pages, or NULL if there is none; holds mu. */
+static struct catalog_batch **
+find_ours(struct catalog_batch **at)
+{
+	while (*at != NULL && is_page(*at))
+		at = &(*at)->next;
+	return *at != NULL && !(*at)->keeps_place ? at : NULL;
+}
+
+/* Unlinks those, as many as are committed together, or NULL if it is not their turn; holds mu. */
 static struct catalog_batch *
-take_group(struct catalog *catalog)
+take_ours(struct catalog *catalog)
+{
+	struct catalog_batch *first = NULL, **end = &first, **at = &catalog->first;
+	size_t *rows = &catalog->passed_rows;
+	if (*rows >= GROUP_ROWS)
+		return NULL;
+	*rows += SYNC_ROWS;
+	while ((at = find_ours(at)) != NULL) {
+		struct catalog_batch *batch = *at;
+		if (first != NULL && *rows + batch->rows > GROUP_ROWS)
+			break;
+		*rows += batch->rows;
+		*at = batch->next;
+		if (*at == NULL)
+			catalog->last = at;
+		*end = batch;
+		end = &batch->next;
+	}
+	*end = NULL;
+	return first;
+}
+
+/* Unlinks what is the next, as much as is committed together; holds mu. */
+static struct catalog_batch *
+take_next(struct catalog *catalog)
 {
 	struct catalog_batch *first = catalog->first, *last = first;
-	if (first == NULL)
-		return NULL;
 	size_t rows = first->rows;
 	while (last->next != NULL && rows + last->next->rows <= GROUP_ROWS &&
 	       (is_page(last) || !is_page(last->next))) {
@@ -181,6 +221,20 @@ take_group(struct catalog *catalog)
 	if (catalog->first == NULL)
 		catalog->last = &catalog->first;
 	return first;
+}
+
+/* What is to be committed together, or NULL if nothing waits; holds mu. */
+static struct catalog_batch *
+take_group(struct catalog *catalog)
+{
+	if (catalog->first == NULL)
+		return NULL;
+	if (!is_page(catalog->first))
+		return take_next(catalog);
+	struct catalog_batch *ours = take_ours(catalog);
+	if (ours == NULL)
+		catalog->passed_rows = 0;
+	return ours != NULL ? ours : take_next(catalog);
 }
 
 static bool
@@ -199,9 +253,13 @@ write_waiting(struct catalog *catalog)
 	pthread_mutex_unlock(&catalog->mu);
 	if (group == NULL)
 		return false;
+	bool is_others = is_page(group);
 	write_list(catalog, group);
-	/* Some in any case, lest they grow as long as work keeps coming. */
-	catalog->has_chores = do_some_chores(catalog->writer);
+	pthread_mutex_lock(&catalog->mu);
+	bool is_urgent = is_others && find_ours(&catalog->first) != NULL;
+	pthread_mutex_unlock(&catalog->mu);
+	/* Some in any other case, lest they grow as long as work keeps coming. */
+	catalog->has_chores = is_urgent || do_some_chores(catalog->writer);
 	return true;
 }
 
