@@ -35,6 +35,7 @@ struct script {
 	size_t step;  /* bytes at a time; 0: all */
 	int pause_ms; /* between two steps */
 	bool hold;    /* then keep the connection open, silent */
+	bool hurry;   /* the client has little time: the test is about that */
 };
 
 struct server {
@@ -225,6 +226,10 @@ struct stage {
 static const struct rest_client_limits short_limits = {
 	.connect_ms = 500, .answer_ms = 400, .stall_ms = 300, .stall_bps = 1000
 };
+/* Whatever else the machine does. */
+static const struct rest_client_limits patient_limits = {
+	.connect_ms = WAIT_MS, .answer_ms = WAIT_MS, .stall_ms = WAIT_MS, .stall_bps = 1
+};
 
 static void
 stage_open(struct stage *stage, const struct script *script)
@@ -232,7 +237,7 @@ stage_open(struct stage *stage, const struct script *script)
 	memset(stage, 0, sizeof(*stage));
 	stage->loop = loop_new(NULL);
 	stage->client = rest_client_new(stage->loop, 2, NULL);
-	rest_client_limit(stage->client, &short_limits);
+	rest_client_limit(stage->client, script->hurry ? &short_limits : &patient_limits);
 	server_start(&stage->server, script);
 }
 
@@ -404,12 +409,15 @@ END_TEST
 START_TEST(test_a_stall_and_a_drip_end_in_time)
 {
 	struct stage stage;
-	struct script stall = { .data = PART END "45", .len = strlen(PART END "45"), .hold = true };
+	struct script stall = {
+		.data = PART END "45", .len = strlen(PART END "45"), .hold = true, .hurry = true
+	};
 	struct script drip = { .data = PART END "45678901",
 			       .len = strlen(PART END "45678901"),
 			       .step = 1,
-			       .pause_ms = 20 };
-	struct script mute = { .hold = true };
+			       .pause_ms = 20,
+			       .hurry = true };
+	struct script mute = { .hold = true, .hurry = true };
 	const struct script *const scripts[] = { &stall, &drip, &mute };
 
 	for (size_t i = 0; i < 3; i++) {
@@ -431,7 +439,11 @@ START_TEST(test_a_slow_but_steady_peer_is_not_ended)
 	int head =
 	    snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" END, SIZE);
 	struct script script = {
-		.data = text, .len = (size_t)head + SIZE, .step = 100, .pause_ms = 20
+		.data = text,
+		.len = (size_t)head + SIZE,
+		.step = 100,
+		.pause_ms = 20,
+		.hurry = true,
 	};
 
 	memset(text + head, 'x', SIZE);
@@ -623,7 +635,8 @@ START_TEST(test_an_endless_header_and_a_slow_one_end)
 		stage_open(&stage, &(struct script){ .data = text,
 						     .len = len,
 						     .step = slow ? 1 : 0,
-						     .pause_ms = slow ? 10 : 0 });
+						     .pause_ms = slow ? 10 : 0,
+						     .hurry = slow });
 		stage.client->ops->notify(stage.client, stage.server.address, &notice, on_done,
 					  &stage.outcome);
 		stage_wait(&stage);
@@ -679,7 +692,9 @@ START_TEST(test_a_pull_gives_the_page)
 	struct change change = {
 		.seq = 1, .name = (char *)"x", .content = content(5), .mode = 0644
 	};
-	struct change_question question = { .peer = ID, .epoch = 7, .since = 8, .begun = 10, .limit = 9 };
+	struct change_question question = {
+		.peer = ID, .epoch = 7, .since = 8, .begun = 10, .limit = 9
+	};
 	struct stage stage;
 	char text[4096];
 
@@ -695,8 +710,8 @@ START_TEST(test_a_pull_gives_the_page)
 	stage_wait(&stage);
 	ck_assert_msg(stage.outcome.code == P2P_OK, "%s", stage.outcome.text);
 	ck_assert_uint_eq(stage.outcome.page->count, 1);
-	ck_assert_ptr_nonnull(
-	    strstr(stage.server.request, "GET /v1/catalog?peer=" ID "&epoch=7&since=8&begun=10&limit=9 "));
+	ck_assert_ptr_nonnull(strstr(stage.server.request, "GET /v1/catalog?peer=" ID
+							   "&epoch=7&since=8&begun=10&limit=9 "));
 	stage_close(&stage);
 	change_page_free(page);
 	free(body);
@@ -968,6 +983,7 @@ code_of_late(uint32_t wait_ms)
 
 	script.step = script.len - 1;
 	script.pause_ms = 900;
+	script.hurry = true;
 	stage_open(&stage, &script);
 	start_have(&stage, 5, wait_ms, ID);
 	stage_wait(&stage);

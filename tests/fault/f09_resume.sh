@@ -29,6 +29,8 @@ peer_start a
 layers() { if [[ -e $TMP/a/layers ]]; then wc -l <"$TMP/a/layers"; else echo 0; fi; }
 hashed_again() { metric b p2pd_hashed_again_bytes_total; }
 received() { metric b "p2pd_bytes_total{wire=\"$wire\",direction=\"in\"}"; }
+# What came and was of no use: of an answer that was cut on a busy machine, for one.
+wasted() { metric b p2pd_wasted_bytes_total; }
 proven() { fetch_field b "$id" 3; }
 # Bytes that the data file has room for: at least those in it.
 on_disk() { find "$TMP/b/share/.p2pd-partial" -name '*.data' -printf '%b\n' | awk '{ n += $1 } END { print n * 512 }'; }
@@ -52,7 +54,7 @@ begin() {
 ends_with_what_was_missing() {
 	ok "$what: it ends" until_true 60 fetch_is b "$id" "done"
 	ok "$what: and is equal" cmp "$TMP/a/share/$file" "$TMP/b/share/$file"
-	is "$what: what was proven did not come again" "$(received)" $((size - $1))
+	is "$what: what was proven did not come again" $(($(received) - $(wasted))) $((size - $1))
 	is "$what: nor was a whole file read again" "$(metric b p2pd_hashed_bytes_total)" 0
 	if [[ $wire == rest ]]; then is "$what: one layer was asked for, in all its lives" "$(layers)" 1; fi
 	peer_stop b
@@ -79,7 +81,8 @@ for wire in rest grpc; do
 	killed
 	there=$(on_disk)
 	alone
-	ok "$what: only what lay there was hashed" at_most "$again" "$there"
+	# A piece is hashed as a whole, though the kill came in the midst of its write.
+	ok "$what: only what lay there was hashed" at_most "$again" $((there + streams * piece))
 	ok "$what: and nearly all of it was right" at_least "$kept" $((again - streams * piece))
 	peer_kill b
 	peer_start b
