@@ -18,9 +18,8 @@
  *  - that some statement found corrupt while we ran: a mark beside it says so to the next start.
  * What a disk or a full file system refuses is no damage: then opening fails and the file stays.
  *
- * Caches of readers hold what a page of a search of a large catalog reads, so that the same again,
- * or the next page, takes little more than half; what is committed empties them.  More is left to
- * the kernel, and nothing is mapped.
+ * Caches of readers are small on purpose (the kernel caches the file anyway), and nothing is
+ * mapped.
  */
 #include "catalog_db.h"
 
@@ -48,7 +47,7 @@
 /* Both kinds of connections. */
 static const char settings[] = "PRAGMA mmap_size=0; PRAGMA cell_size_check=ON;"
 			       "PRAGMA trusted_schema=OFF; PRAGMA temp_store=MEMORY;";
-static const char reader_settings[] = "PRAGMA cache_size=-8192;";
+static const char reader_settings[] = "PRAGMA cache_size=-2048;";
 /*
  * The scribe's cache holds what a large catalog has of its names while that comes in, and is let go
  * when it rests.  The log is folded back every 64 MiB: a page that many commits wrote is brought
