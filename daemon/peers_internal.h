@@ -93,6 +93,7 @@ struct peer {
 	enum peer_state state;		/* peers_set_state() */
 	struct greeted greet;
 	bool pull_wanted;
+	unsigned pull_failures;		/* in a row, of those that brought no page */
 	uint64_t pull_after_ms;		/* not before */
 	struct pull *pull;		/* under way, the commits included */
 	struct telling *telling;	/* a notice to it under way */

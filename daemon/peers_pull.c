@@ -26,7 +26,9 @@
  * A page that our own catalog cannot take, as on a full disk, is no fault of the peer: it is asked for
  * again soon, then less and less often up to pace.unwritten_max_ms; until one is taken, of one peer at a time.
  *
- * A failed pull is not repeated: the next greeting says again where the peer is.
+ * After a failed pull the peer is greeted soon, the more often it fails the later: its answer says
+ * again where it is, or there is none, and it is away.  For a beat of its own it may be an hour, where
+ * peers are many.
  */
 #include "peers_internal.h"
 
@@ -317,6 +319,7 @@ take_page(struct pull *pull, struct change_page *page)
 	struct peer *peer = pull->peer;
 
 	pull->has_more = false;
+	peer->pull_failures = 0;
 	if (!fits(pull, page)) {
 		hold(peers, peer, "its page is not what was asked for");
 	} else if (!page->is_reset && page->through == page->since) {
@@ -347,6 +350,22 @@ leave_rpc(struct pull *pull, const struct error *err)
 	return true;
 }
 
+/* Is it still here?  Its answer makes us pull again. */
+static void
+doubt(struct peers *peers, struct peer *peer)
+{
+	const struct peers_pace *pace = &peers->pace;
+	uint64_t wait_ms =
+	    peer->pull_failures < 16 ? pace->again_ms << peer->pull_failures : UINT64_MAX;
+
+	if (wait_ms > pace->again_max_ms)
+		wait_ms = pace->again_max_ms;
+	peer->pull_failures++;
+	if (peer->state != PEER_AWAY && peer->greet.greeting == NULL &&
+	    peer->greet.due_ms > clock_ms() + wait_ms)
+		peer->greet.due_ms = clock_ms() + wait_ms;
+}
+
 /* The page did not come. */
 static void
 not_come(struct pull *pull, int code, const struct error *err)
@@ -359,6 +378,8 @@ not_come(struct pull *pull, int code, const struct error *err)
 		hold(peers, peer, err->text);
 	else if (leave_rpc(pull, err))
 		want(peer, clock_ms());
+	else
+		doubt(peers, peer);
 }
 
 static void

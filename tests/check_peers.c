@@ -906,6 +906,55 @@ remember(void *arg, const struct catalog_peer *peer)
 	peers_remember(arg, peer);
 }
 
+/* Two that know each other, the second of which greets nobody by itself. */
+static void
+meet_once(struct stage *stage)
+{
+	struct node *node = &stage->nodes[1];
+
+	stage_open(stage, 2);
+	stage->nodes[0].config->network_heartbeat_s = 1000;
+	node->config->network_heartbeat_s = 1000;
+	stage_start(stage);
+	WAIT_FOR(stage, all_see(stage, 1));
+	put(&stage->nodes[0], "first");
+	peers_tell(stage->nodes[0].peers);
+	WAIT_FOR(stage, has_all_of(node, &stage->nodes[0]));
+}
+
+START_TEST(test_a_pull_that_failed_is_made_up_for_soon)
+{
+	struct stage stage;
+	struct node *from = &stage.nodes[0], *node = &stage.nodes[1];
+
+	meet_once(&stage);
+	struct peer *peer = peers_lookup(node->peers, from->self.id);
+	node->peers->pace.again_ms = 200;
+	from->is_down = true;
+	put(from, "second");
+	peers_tell(from->peers);
+	WAIT_FOR(&stage, peer->pull_failures == 1);
+	from->is_down = false;
+	WAIT_FOR(&stage, has_all_of(node, from));
+	ck_assert_uint_eq(peer->pull_failures, 0);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_who_cannot_be_pulled_from_is_found_to_be_away)
+{
+	struct stage stage;
+	struct node *from = &stage.nodes[0], *node = &stage.nodes[1];
+
+	meet_once(&stage);
+	from->is_down = true;
+	put(from, "second");
+	peers_tell(from->peers);
+	WAIT_FOR(&stage, count_in(node, PEER_AWAY) == 1);
+	stage_close(&stage);
+}
+END_TEST
+
 START_TEST(test_remembered_peers_are_greeted_without_a_seed)
 {
 	struct stage stage;
@@ -1157,6 +1206,8 @@ main(void)
 	tcase_add_test(tcase, test_notices_that_bring_nothing_are_slowed_down);
 	tcase_add_test(tcase, test_a_late_notice_does_not_hide_a_newer_one);
 	tcase_add_test(tcase, test_a_replica_that_was_lost_is_pulled_anew);
+	tcase_add_test(tcase, test_a_pull_that_failed_is_made_up_for_soon);
+	tcase_add_test(tcase, test_who_cannot_be_pulled_from_is_found_to_be_away);
 	tcase_add_test(tcase, test_remembered_peers_are_greeted_without_a_seed);
 	tcase_add_test(tcase, test_who_was_away_for_long_begins_anew_and_ends_with_the_same);
 	tcase_add_loop_test(tcase, test_the_floor_moves_while_somebody_begins_anew, 0, 2);

@@ -269,6 +269,12 @@ peers_sim_block(struct peers_sim *sim, size_t from, size_t to)
 }
 
 void
+peers_sim_unblock(struct peers_sim *sim)
+{
+	sim->net.one_way.from = sim->net.one_way.to = NULL;
+}
+
+void
 peers_sim_forget(struct peers_sim *sim, size_t index, size_t forgotten)
 {
 	struct peers *peers = sim->all[index].host->peers;

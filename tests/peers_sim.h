@@ -31,6 +31,7 @@ void		 peers_sim_cut(struct peers_sim *sim, size_t first);
 void		 peers_sim_forget(struct peers_sim *sim, size_t peer, size_t forgotten);
 /* From now on one does not reach another, silently; but the other way round. */
 void		 peers_sim_block(struct peers_sim *sim, size_t from, size_t to);
+void		 peers_sim_unblock(struct peers_sim *sim);
 /* A file of a peer changes, comes or goes. */
 void		 peers_sim_change(struct peers_sim *sim, size_t peer);
 /* The same, and goes on until every other that runs has it in its catalog, at most for so long.  After how long each had it comes to
