@@ -15,7 +15,8 @@
  * as there is room.  A difference may last, as between two one of which does not reach a third; so
  * beyond PEERS_MENDS_MAX of these records an answer has one.  Who tells no view hears of
  * PEERS_TOLD_RANDOM at random in its place.  A stranger hears of PEERS_TOLD_MAX that he may not know:
- * each of those knows others.
+ * each of those knows others.  And whom it shows to be here for him, but who is away for us, he is
+ * told to be lost, ever more rarely: of many that went at once, some losses reach nobody in time.
  *
  * While there are few all are told of an own change.  Beyond PEERS_DIRECT_MAX it is told to some, at
  * random, and whoever it was news for tells some in turn: with PEERS_FANOUT each, everybody hears of
@@ -43,6 +44,47 @@ peers_touch(struct peers *peers, struct peer *peer)
 {
 	peer->generation = ++peers->generation;
 	peer->touched_ms = clock_ms();
+}
+
+/* --- notices of others --- */
+
+static struct notice
+notice_of(const char *id, uint64_t epoch, uint64_t seq)
+{
+	struct notice notice = { .epoch = epoch, .seq = seq };
+
+	memcpy(notice.peer, id, PEER_ID_SIZE);
+	return notice;
+}
+
+static struct notice
+notice_of_loss(const struct peer *peer)
+{
+	struct notice notice = notice_of(peer->id, peer->epoch, peer->seq);
+
+	notice.is_lost = true;
+	return notice;
+}
+
+static void
+on_relayed(void *arg, int code, const struct error *err)
+{
+	struct peers *peers = arg;
+
+	(void)code;
+	(void)err;
+	peers->requests--;
+	peers->relays--;
+}
+
+static void
+relay_to(struct peers *peers, const struct peer *to, const struct notice *notice)
+{
+	peers->relays++;
+	peers->requests++;
+	metrics_add(METRIC_NOTICES_OUT, 1);
+	peers->transport->ops->notify(peers->transport, to->addresses.items[0], notice, on_relayed,
+				      peers);
 }
 
 /* --- who is in the network --- */
@@ -175,6 +217,26 @@ tell_one_that_is_here(struct answer *answer, struct peer *caller)
 		peers->mends -= mends;
 }
 
+/* Away for us and here for a caller: one is wrong.  He may never have heard of the loss; so he does now, of
+ * one at a time, and asks it himself.  One that did not turn away in this run is nothing to tell. */
+static void
+tell_lost(struct peers *peers, const struct peer *caller, const struct view_difference *difference)
+{
+	if (peers->is_stopping || peers->relays >= PEERS_RELAYS_MAX || caller->addresses.count == 0)
+		return;
+	for (size_t i = 0; i < peers->count; i++) {
+		struct peer *peer = peers->all[i];
+
+		if (peer->state != PEER_AWAY || peer->turned_ms == 0 ||
+		    peers_view_doubt(difference, peer) != VIEW_DIFFERS ||
+		    !peers_may_again(peers, &peer->contest))
+			continue;
+		struct notice notice = notice_of_loss(peer);
+		relay_to(peers, caller, &notice);
+		return;
+	}
+}
+
 void
 peers_tell_known(struct peers *peers, struct peer *caller, const struct node_view *view,
 		 struct node_record **ret_known, size_t *ret_count)
@@ -192,6 +254,8 @@ peers_tell_known(struct peers *peers, struct peer *caller, const struct node_vie
 			answer.list[answer.count++] = peers->all[i];
 	if (caller != NULL && caller->state == PEER_HERE) {
 		tell_one_that_is_here(&answer, caller);
+		if (answer.difference != NULL)
+			tell_lost(peers, caller, answer.difference);
 	} else {
 		tell_missed(&answer, PEERS_TOLD_MAX);
 		tell_perhaps_missed(&answer, PEERS_TOLD_MAX);
@@ -203,18 +267,7 @@ peers_tell_known(struct peers *peers, struct peer *caller, const struct node_vie
 	free(answer.list);
 }
 
-/* --- notices of others --- */
-
-static void
-on_relayed(void *arg, int code, const struct error *err)
-{
-	struct peers *peers = arg;
-
-	(void)code;
-	(void)err;
-	peers->requests--;
-	peers->relays--;
-}
+/* --- what happened to others --- */
 
 /* To some that are here, each at most once; whoever it is about is not among them. */
 static void
@@ -230,23 +283,9 @@ relay(struct peers *peers, const struct notice *notice, size_t count)
 	count = lesser(count, list_count);
 	count = lesser(count, PEERS_RELAYS_MAX - peers->relays);
 	shuffle(peers, list, list_count, count);
-	for (size_t i = 0; i < count; i++) {
-		peers->relays++;
-		peers->requests++;
-		metrics_add(METRIC_NOTICES_OUT, 1);
-		peers->transport->ops->notify(peers->transport, list[i]->addresses.items[0], notice,
-					      on_relayed, peers);
-	}
+	for (size_t i = 0; i < count; i++)
+		relay_to(peers, list[i], notice);
 	free(list);
-}
-
-static struct notice
-notice_of(const char *id, uint64_t epoch, uint64_t seq)
-{
-	struct notice notice = { .epoch = epoch, .seq = seq };
-
-	memcpy(notice.peer, id, PEER_ID_SIZE);
-	return notice;
 }
 
 void
@@ -262,9 +301,8 @@ peers_moved(struct peers *peers, struct peer *peer)
 void
 peers_lost(struct peers *peers, const struct peer *peer)
 {
-	struct notice notice = notice_of(peer->id, peer->epoch, peer->seq);
+	struct notice notice = notice_of_loss(peer);
 
-	notice.is_lost = true;
 	if (!peers->is_stopping)
 		relay(peers, &notice, PEERS_FANOUT);
 }

@@ -53,6 +53,21 @@ back_off(struct peers *peers, struct greeted *greet, uint64_t max_ms)
 	greet->due_ms = clock_ms() + peers_jitter(peers, greet->back_off_ms);
 }
 
+bool
+peers_may_again(const struct peers *peers, struct back_off *back_off)
+{
+	uint64_t now_ms = clock_ms(), wait_ms = 2 * back_off->wait_ms;
+
+	if (now_ms < back_off->due_ms)
+		return false;
+	if (wait_ms == 0)
+		wait_ms = peers->pace.again_ms;
+	if (wait_ms > peers->pace.again_max_ms)
+		wait_ms = peers->pace.again_max_ms;
+	*back_off = (struct back_off){ .due_ms = now_ms + wait_ms, .wait_ms = wait_ms };
+	return true;
+}
+
 /* The time between two greetings of each of so many, if about PEERS_BEAT_GREETINGS leave in a beat. */
 static uint64_t
 round_ms(uint64_t beat_ms, size_t count)
@@ -232,19 +247,7 @@ take_names(struct peer *peer, const struct node_record *theirs)
 static bool
 is_heeded(struct peers *peers, struct peer *peer)
 {
-	uint64_t now_ms = clock_ms(), wait_ms = 2 * peer->heed_wait_ms;
-
-	if (peer->state != PEER_AWAY)
-		return true;
-	if (now_ms < peer->heed_ms)
-		return false;
-	if (wait_ms == 0)
-		wait_ms = peers->pace.again_ms;
-	if (wait_ms > peers->pace.again_max_ms)
-		wait_ms = peers->pace.again_max_ms;
-	peer->heed_wait_ms = wait_ms;
-	peer->heed_ms = now_ms + wait_ms;
-	return true;
+	return peer->state != PEER_AWAY || peers_may_again(peers, &peer->heed);
 }
 
 /* Those that others know are worth a try, if we do not see them ourselves.  True if there are such. */
@@ -284,18 +287,14 @@ take_known(struct peers *peers, const char *address, const struct transport_gree
 static void
 ask_on(struct peers *peers, struct peer *peer)
 {
-	uint64_t now_ms = clock_ms(), wait_ms = 2 * peers->ask_on.wait_ms;
 	size_t here = peers->count - peers->away;
 
-	if (now_ms < peers->ask_on.due_ms)
+	if (clock_ms() < peers->ask_on.due_ms)
 		return;
-	if (here != peers->ask_on.here)
-		wait_ms = peers->pace.again_ms;
-	if (wait_ms > peers->pace.again_max_ms)
-		wait_ms = peers->pace.again_max_ms;
-	peers->ask_on.here = here;
-	peers->ask_on.wait_ms = wait_ms;
-	peers->ask_on.due_ms = now_ms + wait_ms;
+	if (here != peers->ask_on_here)
+		peers->ask_on.wait_ms = 0;
+	peers->ask_on_here = here;
+	peers_may_again(peers, &peers->ask_on);
 	if (peers->ask_on.due_ms < peer->greet.due_ms)
 		peer->greet.due_ms = peers->ask_on.due_ms;
 }
@@ -320,7 +319,7 @@ peer_answered(struct peers *peers, struct peer *peer, const char *address,
 	peer->proven_ms = peer->heard_ms;
 	peers_set_state(peers, peer, PEER_HERE);
 	peer->failures = 0;
-	peer->heed_ms = peer->heed_wait_ms = 0;
+	peer->heed = peer->contest = (struct back_off){ 0 };
 	peer->greet.back_off_ms = 0;
 	peer->greet.at = 0;
 	peer->greet.due_ms = next_beat_ms(peers);

@@ -63,6 +63,12 @@ struct greeted {
 	struct greeting *greeting;	/* under way, or NULL */
 };
 
+/* What is done again ever more rarely. */
+struct back_off {
+	uint64_t due_ms;		/* not before */
+	uint64_t wait_ms;		/* after the last time */
+};
+
 /* Of a peer's id, in a view. */
 struct peer_mark {
 	uint32_t bucket, mark;
@@ -104,7 +110,8 @@ struct peer {
 	char version[NODE_VERSION_SIZE];
 	struct addresses addresses;	/* the one that answered last is first */
 	unsigned failures;		/* in a row */
-	uint64_t heed_ms, heed_wait_ms;	/* while away: not before does it count that others see it; and how long after that */
+	struct back_off heed;		/* while away, that others see it: of counting as a reason to try again, */
+	struct back_off contest;	/* and of telling them that we do not */
 	unsigned flaps;			/* times in a row that it came and soon went */
 	uint64_t turned_ms;		/* when it last came or went */
 	uint32_t round_trip_us;
@@ -160,10 +167,8 @@ struct peers {
 	struct peer *all[PEERS_MAX];
 	size_t count, away;		/* of all; of those that are away */
 	struct node_view view;		/* of those that are not */
-	struct {
-		uint64_t due_ms, wait_ms;	/* not before, and so long after the last time */
-		size_t here;			/* so many were here then */
-	} ask_on;			/* of him who told of some that we missed, for more */
+	struct back_off ask_on;		/* of asking him who told of some that we missed for more, */
+	size_t ask_on_here;		/* when so many were here */
 	size_t mends;			/* records that may be told for views that differ */
 	struct peer *buckets[PEERS_BUCKETS];
 	struct candidate *candidates[PEERS_CANDIDATES_MAX + CONFIG_LIST_MAX];	/* seeds have their room */
@@ -224,6 +229,8 @@ void	peers_record(const struct peer *peer, struct node_record *ret);
 /* peers_greet.c */
 void	peers_greet_due(struct peers *peers, uint64_t now_ms);
 uint64_t peers_greet_next(const struct peers *peers);		/* when the next is due */
+/* Is it time to do it again?  Then the time after it is twice as long, from again_ms to again_max_ms. */
+bool	peers_may_again(const struct peers *peers, struct back_off *back_off);
 void	peers_nudge(struct peers *peers, struct peer *peer);	/* somebody says that it is back; the caller arms */
 void	peers_heard(struct peers *peers, struct peer *peer);	/* it spoke to us */
 void	peers_called(struct peers *peers, struct peer *peer);	/* it greeted us, from where it is here */

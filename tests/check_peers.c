@@ -779,6 +779,65 @@ START_TEST(test_who_told_of_somebody_is_asked_on_ever_more_rarely_while_it_helps
 }
 END_TEST
 
+static bool
+is_quiet(const struct stage *stage)
+{
+	for (size_t i = 0; i < stage->count; i++)
+		if (stage->nodes[i].peers->requests > 0)
+			return false;
+	return true;
+}
+
+/* Two see each other and a third; the first has lost that one, which nobody else heard of, and asks nobody. */
+static struct peer *
+lose_alone(struct stage *stage)
+{
+	stage_open(stage, 3);
+	struct peers *peers = stage->nodes[0].peers;
+	stage_start(stage);
+	WAIT_FOR(stage, all_see(stage, 2) && is_quiet(stage));
+	for (size_t i = 0; i < 3; i++) {
+		stage->nodes[i].config->network_heartbeat_s = 1000;
+		for (size_t k = 0; k < 2; k++)
+			stage->nodes[i].peers->all[k]->greet.due_ms = PEERS_NEVER;
+	}
+	struct peer *lost = peers_lookup(peers, stage->nodes[2].self.id);
+	peers_set_state(peers, lost, PEER_AWAY);
+	return lost;
+}
+
+START_TEST(test_who_missed_a_loss_is_told_by_whom_he_greets)
+{
+	struct stage stage;
+
+	lose_alone(&stage);
+	stage.nodes[2].is_down = true;
+	peers_doubt(stage.nodes[1].peers, stage.nodes[0].self.id);
+	WAIT_FOR(&stage, count_in(&stage.nodes[1], PEER_AWAY) == 1);
+	stage_close(&stage);
+}
+END_TEST
+
+START_TEST(test_who_sees_one_that_we_do_not_is_told_so_ever_more_rarely)
+{
+	struct stage stage;
+	struct node *node = &stage.nodes[1];
+	struct peer *lost = lose_alone(&stage);
+	unsigned noticed = node->noticed;
+
+	stage.nodes[0].peers->pace.again_max_ms = 60000;
+	for (int i = 0; i < 10000 && lost->contest.wait_ms < 16 * 20; i++) {
+		unsigned greeted = stage.nodes[0].greeted;
+
+		peers_doubt(node->peers, stage.nodes[0].self.id);
+		WAIT_FOR(&stage, stage.nodes[0].greeted > greeted);
+	}
+	WAIT_FOR(&stage, node->noticed - noticed == 5); /* 20, 40, ... 320 ms */
+	ck_assert_uint_eq(count_in(node, PEER_HERE), 2);
+	stage_close(&stage);
+}
+END_TEST
+
 START_TEST(test_nobody_takes_a_peers_address_away)
 {
 	struct stage stage;
@@ -1202,6 +1261,8 @@ main(void)
 	tcase_add_test(tcase, test_a_stranger_who_calls_is_greeted_at_once);
 	tcase_add_test(
 	    tcase, test_who_told_of_somebody_is_asked_on_ever_more_rarely_while_it_helps_nothing);
+	tcase_add_test(tcase, test_who_missed_a_loss_is_told_by_whom_he_greets);
+	tcase_add_test(tcase, test_who_sees_one_that_we_do_not_is_told_so_ever_more_rarely);
 	tcase_add_test(tcase, test_nobody_takes_a_peers_address_away);
 	tcase_add_test(tcase, test_notices_that_bring_nothing_are_slowed_down);
 	tcase_add_test(tcase, test_a_late_notice_does_not_hide_a_newer_one);

@@ -58,6 +58,13 @@ is_meshed(struct peers_sim *sim, void *arg)
 }
 
 static bool
+is_parted(struct peers_sim *sim, void *arg)
+{
+	(void)arg;
+	return peers_sim_is_parted(sim);
+}
+
+static bool
 is_equal(struct peers_sim *sim, void *arg)
 {
 	(void)arg;
@@ -251,7 +258,7 @@ static void
 part_and_heal(struct life *life)
 {
 	peers_sim_cut(life->sim, life->count / 2);
-	peers_sim_run(life->sim, MINUTE, NULL, NULL);
+	uint64_t parted_ms = peers_sim_run(life->sim, 5 * MINUTE, is_parted, NULL);
 	for (size_t i = 0; i < life->count; i += 1 + life->count / CHANGED)
 		peers_sim_change(life->sim, i);
 	peers_sim_run(life->sim, 4 * MINUTE, NULL, NULL);
@@ -260,9 +267,12 @@ part_and_heal(struct life *life)
 	peers_sim_cut(life->sim, 0);
 	struct agreement took = wait_for_agreement(life);
 
-	printf("%zu peers, two halves after 5 minutes: all know all after %.1f s, and their files "
-	       "after %.1f s\n",
-	       life->count, took.meshed_s, took.equal_s);
+	printf(
+	    "%zu peers, two halves: away for each other after %.1f s; together after minutes: all "
+	    "know all after %.1f s, and their files after %.1f s\n",
+	    life->count, (double)parted_ms / 1000, took.meshed_s, took.equal_s);
+	ck_assert_uint_le(parted_ms, 3 * MINUTE);
+	ck_assert_uint_eq(peers_sim_false_alarms(life->sim), 0);
 	ck_assert_double_le(took.equal_s, life->count > 3 ? 60 : 10);
 }
 

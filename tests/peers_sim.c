@@ -398,6 +398,19 @@ peers_sim_is_meshed(struct peers_sim *sim)
 }
 
 static bool
+is_away_unless_reached(const struct peer *view, const struct sim_peer *from,
+		       const struct sim_peer *to)
+{
+	return sim_host_reaches(from->host, to->host) || view == NULL || view->state == PEER_AWAY;
+}
+
+bool
+peers_sim_is_parted(struct peers_sim *sim)
+{
+	return is_true_of_all(sim, is_away_unless_reached);
+}
+
+static bool
 is_up_to_date(const struct peer *view, const struct sim_peer *from, const struct sim_peer *to)
 {
 	struct catalog_head head;

@@ -46,6 +46,8 @@ size_t		 peers_sim_running(const struct peers_sim *sim);
 size_t		 peers_sim_not_away(struct peers_sim *sim, size_t peer);
 /* True if every running peer takes every other that runs and can be reached for here; */
 bool		 peers_sim_is_meshed(struct peers_sim *sim);
+/* if it takes every one that cannot be for away; */
+bool		 peers_sim_is_parted(struct peers_sim *sim);
 /* and if it has pulled all of the files of each. */
 bool		 peers_sim_is_equal(struct peers_sim *sim);
 /* Of the running peers, how many have a catalog that is not the truth about all of them, entry by entry. */
