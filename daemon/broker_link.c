@@ -55,6 +55,9 @@ struct broker_link {
 	bool is_kept;
 	char data[LINK_MESSAGE_MAX + 1];
 	size_t len;
+
+	/* Of a connection that is blocked; that may be said in the midst of a message. */
+	char reason[REASON_MAX + 1];
 };
 
 static const amqp_bytes_t none = { 0, NULL };
@@ -355,11 +358,11 @@ static int
 take_blocked(struct broker_link *link, const amqp_connection_blocked_t *blocked,
 	     struct link_news *ret)
 {
-	link->len = blocked->reason.len < REASON_MAX ? blocked->reason.len : REASON_MAX;
-	if (link->len > 0)
-		memcpy(link->data, blocked->reason.bytes, link->len);
-	link->data[link->len] = '\0';
-	*ret = (struct link_news){ .what = LINK_BLOCKED, .data = link->data, .len = link->len };
+	size_t len = blocked->reason.len < REASON_MAX ? blocked->reason.len : REASON_MAX;
+	if (len > 0)
+		memcpy(link->reason, blocked->reason.bytes, len);
+	link->reason[len] = '\0';
+	*ret = (struct link_news){ .what = LINK_BLOCKED, .data = link->reason, .len = len };
 	return P2P_OK;
 }
 

@@ -34,7 +34,7 @@ broker_spawn
 
 # --- what is no broker at all; judged at the end ---
 started=$SECONDS
-not_one=(silent garbage huge hangup)
+not_one=(silent garbage huge hangup between)
 for name in "${not_one[@]}"; do
 	port=$(free_port)
 	python3 "$HERE/false_broker.py" "$port" "$name" >"$TMP/$name.asked" &
@@ -193,6 +193,9 @@ ok "noise is no broker" until_true 20 broker_says garbage 'away .*logging in'
 ok "nor is a frame of 4 GiB" until_true 20 broker_says huge 'away .*logging in'
 ok "nor is silence" until_true 20 broker_says silent 'away .*timed out'
 ok "nor is good-bye" until_true 20 broker_says hangup 'away .*logging in'
+ok "who says in the midst of a message that it is blocked is heard" until_true 20 log_has between 'takes no messages for now: yyy'
+rubbish_of_between() { (($(metric between p2pd_amqp_rubbish_total) >= 1)); }
+ok "and the message is taken as it came, for rubbish" until_true 20 rubbish_of_between
 for name in "${not_one[@]}"; do ok "a peer with $name serves as ever" rest "$name" /v1/node; done
 # After 1, 2, 4 s and so on, a fifth more or less.
 asked=$(wc -l <"$TMP/hangup.asked") seconds=$((SECONDS - started))
