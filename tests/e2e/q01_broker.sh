@@ -13,6 +13,7 @@ client() { /usr/bin/python3 "$HERE/broker_client.py" "$@"; }
 broker_line() { ctl "$1" status | sed -n 's/^broker	//p'; }
 broker_says() { broker_line "$1" | grep -q -e "$2"; }
 waiting() { metric "$1" p2pd_amqp_outbox_events; }
+has_waiting() { (($(waiting "$1") >= $2)); }
 outbox_is_empty() { [[ $(waiting "$1") == 0 ]]; }
 got() { grep -c -e "$1" "$TMP/events"; }
 has_got() { (($(got "$2") >= $1)); }
@@ -64,7 +65,7 @@ ok "the log says it too" log_has a "AMQP: no connection to $BROKER: connecting: 
 until_true 10 sees b a
 put_files a first 5
 ok "other peers see its files as ever" until_true 10 has_files b first 5
-ok "what happens waits in the outbox" until_true 5 test "$(waiting a)" -ge 6
+ok "what happens waits in the outbox" until_true 5 has_waiting a 6
 
 # --- it refuses ---
 broker_wait
@@ -84,7 +85,7 @@ ctl b reload
 ok "with the right one it is connected" until_true 10 broker_says a "^$BROKER connected"
 ok "and so is the other" until_true 10 broker_says b connected
 ok "an independent client gets what waited" until_true 10 has_got 5 '"type": "file-added".*first-'
-ok "and what happened besides" has_got 2 '"key": "peer.here"'
+ok "and what happened besides" until_true 10 has_got 2 '"key": "peer.here"'
 ok "the outbox is empty then" until_true 5 outbox_is_empty a
 
 # --- notices ---
@@ -111,13 +112,14 @@ printf '\xff\xfe{"peer":\x80' | client "$admin" publish notice.y
 echo '{"peer":"../../etc/passwd","epoch":1,"seq":1}' | client "$admin" publish notice
 echo '{"peer":"'"$(printf 'a%.0s' {1..52})"'","epoch":1,"seq":99}' | client "$admin" publish notice.a.b.c
 id_of_a=$(ctl a status | sed -n 's/^peer	//p')
-pulls=$(metric b p2pd_pulls_total)
+pulls=$(metric b p2pd_pulls_total) forged=$SECONDS
 for _ in 1 2 3 4 5; do echo '{"peer":"'"$id_of_a"'","epoch":1,"seq":9999}'; done | while read -r line; do client "$admin" publish notice.z <<<"$line"; done
 rubbish_came() { (($(metric b p2pd_amqp_rubbish_total) == rubbish + 3)); }
 ok "what is no notice is counted" until_true 10 rubbish_came
 is "and told once" "$(grep -c 'what is no notice' "$TMP/b/log")" 1
 ok "it stays connected" broker_says b connected
-ok "a forged notice leads to one question to the peer itself at most" test "$(metric b p2pd_pulls_total)" -le $((pulls + 1))
+asked=$(metric b p2pd_pulls_total) # one in 5 s, and this may have taken longer
+ok "forged notices lead to one question to the peer itself at most" test "$asked" -le $((pulls + 1 + (SECONDS - forged) / 5))
 ok "and takes nothing from what is known of it" has_files b first 5
 put_files a late 1
 until_true 10 has_files b late 1
@@ -135,7 +137,7 @@ put_files a second 20
 put_files b other 10
 ok "other peers see new files" until_true 10 has_files b second 20
 rm "$TMP/a/share/first-2"
-until_true 10 test "$(waiting a)" -ge 21
+until_true 10 has_waiting a 21
 peer_kill a
 put_files a third 10
 broker_spawn
