@@ -363,11 +363,23 @@ adopt(struct peers *peers, const char *address, const struct transport_greeting 
 
 /* Candidates. */
 
+/* Once, until it answers: it may be down, or its name be misspelt. */
 static void
-candidate_failed(struct peers *peers, struct candidate *candidate)
+tell_missing(struct candidate *candidate, const struct error *err)
+{
+	if (!candidate->is_seed || candidate->is_told_missing)
+		return;
+	candidate->is_told_missing = true;
+	log_info("Seed %s does not answer, and is tried again: %s", candidate->addresses.items[0],
+		 err->text);
+}
+
+static void
+candidate_failed(struct peers *peers, struct candidate *candidate, const struct error *err)
 {
 	struct greeted *greet = &candidate->greet;
 
+	tell_missing(candidate, err);
 	if (++greet->at % candidate->addresses.count != 0) {
 		greet->due_ms = clock_ms();
 		return;
@@ -390,6 +402,9 @@ candidate_answered(struct peers *peers, struct candidate *candidate, const char 
 		peers_remove_candidate(peers, candidate);
 		return;
 	}
+	if (candidate->is_told_missing)
+		log_info("Seed %s answers", address);
+	candidate->is_told_missing = false;
 	candidate->is_self = strcmp(id, peers->self.id) == 0;
 	candidate->is_reached = is_adopted;
 	snprintf(candidate->id, sizeof(candidate->id), "%s", id);
@@ -399,33 +414,6 @@ candidate_answered(struct peers *peers, struct candidate *candidate, const char 
 	}
 	candidate->greet.back_off_ms = 0;
 	candidate->greet.due_ms = PEERS_NEVER;
-}
-
-static struct candidate *
-find_seed(const struct peers *peers, const char *address)
-{
-	for (size_t i = 0; i < peers->candidate_count; i++)
-		if (peers->candidates[i]->is_seed &&
-		    strcmp(peers->candidates[i]->addresses.items[0], address) == 0)
-			return peers->candidates[i];
-	return NULL;
-}
-
-static void
-add_seed(struct peers *peers, const char *address)
-{
-	struct error err;
-
-	if (find_seed(peers, address) != NULL)
-		return;
-	if (node_address_check(address, &err) != P2P_OK) {
-		log_warn("Seed is ignored: %s", err.text);
-		return;
-	}
-	struct candidate *candidate = mem_zero(1, sizeof(*candidate));
-	candidate->is_seed = true;
-	addresses_add(&candidate->addresses, address);
-	peers->candidates[peers->candidate_count++] = candidate;
 }
 
 static bool
@@ -452,7 +440,7 @@ peers_set_seeds(struct peers *peers, const struct config_list *seeds)
 		peers_remove_candidate(peers, candidate);
 	}
 	for (size_t i = 0; i < seeds->count; i++)
-		add_seed(peers, seeds->items[i]);
+		peers_add_seed(peers, seeds->items[i]);
 }
 
 void
@@ -503,7 +491,7 @@ on_greeted(void *arg, int code, const struct error *err, const struct transport_
 	} else if (candidate != NULL && code == P2P_OK) {
 		candidate_answered(peers, candidate, address, answer);
 	} else if (candidate != NULL) {
-		candidate_failed(peers, candidate);
+		candidate_failed(peers, candidate, err);
 	}
 	peers_arm(peers);
 }

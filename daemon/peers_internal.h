@@ -147,6 +147,7 @@ struct candidate {
 	char said_by[NODE_ADDRESS_SIZE];	/* the host that said so first */
 	bool is_shared;			/* and others said the same */
 	bool is_seed, is_self, is_reached;
+	bool is_told_missing;		/* the log has it */
 	unsigned tries;
 	struct addresses addresses;
 	struct greeted greet;
@@ -223,6 +224,8 @@ void	peers_set_state(struct peers *peers, struct peer *peer, enum peer_state sta
 /* NULL if there is no room.  One that says the same is given, and one of the same id and host gets these addresses. */
 struct candidate *peers_add_candidate(struct peers *peers, const char *id, const char *said_by,
 	    const struct addresses *addresses);
+/* To be tried for ever; nothing new if it is one already.  What is no address is left out, and the log says so. */
+void	peers_add_seed(struct peers *peers, const char *address);
 void	peers_remove_candidate(struct peers *peers, struct candidate *candidate);
 void	peers_record(const struct peer *peer, struct node_record *ret);
 

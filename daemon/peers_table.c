@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "log.h"
 #include "mem.h"
 
 /* Addresses. */
@@ -348,6 +349,33 @@ peers_add_candidate(struct peers *peers, const char *id, const char *said_by,
 	*candidates_of(peers, id) = candidate;
 	peers->candidates[peers->candidate_count++] = candidate;
 	return candidate;
+}
+
+static bool
+has_seed(const struct peers *peers, const char *address)
+{
+	for (size_t i = 0; i < peers->candidate_count; i++)
+		if (peers->candidates[i]->is_seed &&
+		    strcmp(peers->candidates[i]->addresses.items[0], address) == 0)
+			return true;
+	return false;
+}
+
+void
+peers_add_seed(struct peers *peers, const char *address)
+{
+	struct error err;
+
+	if (has_seed(peers, address))
+		return;
+	if (node_address_check(address, &err) != P2P_OK) {
+		log_warn("Seed is ignored: %s", err.text);
+		return;
+	}
+	struct candidate *candidate = mem_zero(1, sizeof(*candidate));
+	candidate->is_seed = true;
+	addresses_add(&candidate->addresses, address);
+	peers->candidates[peers->candidate_count++] = candidate;
 }
 
 void

@@ -25,8 +25,10 @@ alone() { [[ -z $(ctl "$1" peers) ]]; }
 # --- a seed that is down at first ---
 for peer in b c d stays; do peer_start $peer; done
 ok "without the seed each is alone" never_true 3 eval '! alone b || ! alone c'
+is "each says once that it misses it, and why" "$(grep -c "Seed $(url a) does not answer, .*: ." "$TMP/b/log")" 1
 peer_start a
 ok "it is tried again: with one seed all know all" until_true 30 all_see a b c d stays
+ok "and says when it is there" log_has b "Seed $(url a) answers"
 ok "and what they have" until_true 10 lists stays of-d
 
 # --- a peer that dies: suspected, away, and at the end forgotten ---
