@@ -523,21 +523,6 @@ greet(struct peers *peers, struct peer *peer, struct candidate *candidate)
 							 &hello, on_greeted, greeting);
 }
 
-static bool
-peer_can_go(const struct peers *peers, const struct peer *peer)
-{
-	bool has_slot = peer->state == PEER_AWAY ? peers->tries < PEERS_TRIES_MAX
-						 : peers->greetings < PEERS_GREETINGS_MAX;
-
-	return has_slot && peer->greet.greeting == NULL && peer->addresses.count > 0;
-}
-
-static bool
-candidate_can_go(const struct peers *peers, const struct candidate *candidate)
-{
-	return peers->tries < PEERS_TRIES_MAX && candidate->greet.greeting == NULL;
-}
-
 /* Is it here already, at all of these addresses?  Many may have told of it before one of them led there. */
 static bool
 is_found(const struct peers *peers, const struct candidate *candidate)
@@ -555,35 +540,12 @@ is_found(const struct peers *peers, const struct candidate *candidate)
 void
 peers_greet_due(struct peers *peers, uint64_t now_ms)
 {
-	for (size_t i = 0; i < peers->count; i++)
-		if (peers->all[i]->greet.due_ms <= now_ms && peer_can_go(peers, peers->all[i]))
-			greet(peers, peers->all[i], NULL);
-	for (size_t i = 0; i < peers->candidate_count && peers->tries < PEERS_TRIES_MAX; i++) {
-		struct candidate *candidate = peers->candidates[i];
+	struct candidate *candidate;
+	struct peer *peer;
 
-		if (candidate->greet.due_ms > now_ms || !candidate_can_go(peers, candidate))
-			continue;
-		if (!is_found(peers, candidate))
-			greet(peers, NULL, candidate);
-		else /* the last takes its place */
-			peers_remove_candidate(peers, peers->candidates[i--]);
-	}
-}
-
-uint64_t
-peers_greet_next(const struct peers *peers)
-{
-	uint64_t next_ms = PEERS_NEVER;
-
-	for (size_t i = 0; i < peers->count; i++)
-		if (peers->all[i]->greet.due_ms < next_ms && peer_can_go(peers, peers->all[i]))
-			next_ms = peers->all[i]->greet.due_ms;
-	/* While many are met, all turns are taken most of the time. */
-	if (peers->tries == PEERS_TRIES_MAX)
-		return next_ms;
-	for (size_t i = 0; i < peers->candidate_count; i++)
-		if (peers->candidates[i]->greet.due_ms < next_ms &&
-		    candidate_can_go(peers, peers->candidates[i]))
-			next_ms = peers->candidates[i]->greet.due_ms;
-	return next_ms;
+	while (peers_turn(peers, now_ms, &peer, &candidate))
+		if (candidate != NULL && is_found(peers, candidate))
+			peers_remove_candidate(peers, candidate);
+		else
+			greet(peers, peer, candidate);
 }

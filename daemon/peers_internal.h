@@ -5,6 +5,7 @@
  * peers.c	  the door: life cycle, the one timer, what others ask
  * peers_table.c  peers and candidates, and their addresses; no I/O
  * peers_greet.c  greetings: who is here
+ * peers_turn.c	  whose turn it is to be greeted; no I/O
  * peers_pull.c	  catalogs: what they have
  * peers_gossip.c what is told of all that
  * peers_view.c	  what two think of who is here, compared
@@ -231,7 +232,6 @@ void	peers_record(const struct peer *peer, struct node_record *ret);
 
 /* peers_greet.c */
 void	peers_greet_due(struct peers *peers, uint64_t now_ms);
-uint64_t peers_greet_next(const struct peers *peers);		/* when the next is due */
 /* Is it time to do it again?  Then the time after it is twice as long, from again_ms to again_max_ms. */
 bool	peers_may_again(const struct peers *peers, struct back_off *back_off);
 void	peers_nudge(struct peers *peers, struct peer *peer);	/* somebody says that it is back; the caller arms */
@@ -241,6 +241,11 @@ void	peers_lose(struct peers *peers, struct peer *peer, uint64_t again_ms);	/* i
 void	peers_set_seeds(struct peers *peers, const struct config_list *seeds);
 void	peers_seeds_lost(struct peers *peers, const char *id);	/* this peer is forgotten: try seeds that led to it */
 void	peers_save(struct peers *peers, struct peer *peer);
+
+/* peers_turn.c */
+/* The peer, or the candidate, that has been due the longest and may be greeted now; false if there is none. */
+bool	peers_turn(const struct peers *peers, uint64_t now_ms, struct peer **ret_peer, struct candidate **ret_candidate);
+uint64_t peers_greet_next(const struct peers *peers);		/* when the next is due */
 
 /* peers_pull.c */
 /* Its catalog is said to be at (epoch, seq): by itself in an answer to us, or by a message that anybody may have sent.  True if that is

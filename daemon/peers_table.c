@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "log.h"
 #include "mem.h"
 
@@ -345,6 +346,7 @@ peers_add_candidate(struct peers *peers, const char *id, const char *said_by,
 	snprintf(candidate->id, sizeof(candidate->id), "%s", id);
 	snprintf(candidate->said_by, sizeof(candidate->said_by), "%s", said_by);
 	candidate->addresses = *addresses;
+	candidate->greet.due_ms = clock_ms(); /* behind those that wait already */
 	candidate->next_same = *candidates_of(peers, id);
 	*candidates_of(peers, id) = candidate;
 	peers->candidates[peers->candidate_count++] = candidate;

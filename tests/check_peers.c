@@ -15,8 +15,10 @@
 #include "clock.h"
 #include "mem.h"
 
-#define NODES   4
-#define WAIT_MS 10000
+#define NODES       4
+#define WAIT_MS     10000
+#define LEFT_BEHIND 100
+#define SILENT_HOST "10.7.0." /* a greeting of it ends after silence_ms */
 
 struct node {
 	struct transport transport; /* first */
@@ -39,6 +41,8 @@ struct node {
 struct stage {
 	struct loop *loop;
 	size_t count, asked; /* greetings sent by anybody */
+	size_t asked_silent; /* those to where nobody is */
+	uint64_t silence_ms;
 	struct node nodes[NODES];
 	struct node_record stranger; /* who answers at http://10.9.9.9:5001, if its id is set */
 };
@@ -47,6 +51,7 @@ enum kind { GREET, LEAVE, NOTIFY, PULL };
 
 struct message {
 	struct node *from;
+	struct loop_timer *timer;
 	enum kind kind;
 	char address[NODE_ADDRESS_SIZE], peer[PEER_ID_SIZE];
 	struct node_hello hello;
@@ -163,6 +168,7 @@ deliver(void *arg)
 		else
 			message->fn.done(message->arg, code, &err);
 	}
+	loop_timer_free(message->timer);
 	free(message);
 }
 
@@ -176,7 +182,14 @@ post(struct transport *transport, enum kind kind, const char *address, void *arg
 	message->kind = kind;
 	message->arg = arg;
 	snprintf(message->address, sizeof(message->address), "%s", address);
-	loop_post(message->from->stage->loop, deliver, message);
+	struct stage *stage = message->from->stage;
+	if (strncmp(address, "http://" SILENT_HOST, strlen("http://" SILENT_HOST)) == 0) {
+		stage->asked_silent++;
+		message->timer = loop_timer_new(stage->loop, deliver, message);
+		loop_timer_start(message->timer, stage->silence_ms);
+	} else {
+		loop_post(stage->loop, deliver, message);
+	}
 	return message;
 }
 
@@ -1044,6 +1057,36 @@ START_TEST(test_remembered_peers_are_greeted_without_a_seed)
 }
 END_TEST
 
+/* A network that was left behind: many are remembered, and none of them says so much as no. */
+START_TEST(test_many_who_do_not_answer_leave_a_turn_to_the_seed)
+{
+	struct stage stage;
+	struct node *node = &stage.nodes[1];
+
+	stage_open(&stage, 2);
+	stage.silence_ms = 100; /* several times the first step of the back-off */
+	for (size_t i = 0; i < LEFT_BEHIND; i++) {
+		char *name = mem_format("left behind %zu", i);
+		char *address = mem_format("http://" SILENT_HOST "%zu:5001", i);
+
+		peers_remember(node->peers, &(struct catalog_peer){
+						.id = kit_peer(name),
+						.addresses = address,
+						.heard_wall_ms = clock_wall_ms(),
+					    });
+		free(address);
+		free(name);
+	}
+	stage_start(&stage);
+	WAIT_FOR(&stage, count_in(node, PEER_HERE) == 1);
+	/* That is: when each of them was tried once, but for those that are asked beside it. */
+	ck_assert_uint_le(stage.asked_silent, LEFT_BEHIND + 2 * PEERS_TRIES_MAX);
+	stage.silence_ms = 0;
+	turn_for(&stage, 200);
+	stage_close(&stage);
+}
+END_TEST
+
 /* --- removals that are forgotten --- */
 
 #define REMOVALS_KEPT 8
@@ -1270,6 +1313,7 @@ main(void)
 	tcase_add_test(tcase, test_a_pull_that_failed_is_made_up_for_soon);
 	tcase_add_test(tcase, test_who_cannot_be_pulled_from_is_found_to_be_away);
 	tcase_add_test(tcase, test_remembered_peers_are_greeted_without_a_seed);
+	tcase_add_test(tcase, test_many_who_do_not_answer_leave_a_turn_to_the_seed);
 	tcase_add_test(tcase, test_who_was_away_for_long_begins_anew_and_ends_with_the_same);
 	tcase_add_loop_test(tcase, test_the_floor_moves_while_somebody_begins_anew, 0, 2);
 	tcase_add_loop_test(tcase, test_who_is_interrupted_while_beginning_anew_goes_on_there, 0,
