@@ -54,6 +54,8 @@ show_where(struct ctl *ctl)
 			add_holder(&table, &reply.records[i]);
 		table_end(&table);
 	}
+	if (record_text(&reply.final, "more") != NULL)
+		ctl_complain("there are more; `search --content ID` has all names");
 	reply_fini(&reply);
 	return EXIT_DONE;
 }

@@ -4,7 +4,8 @@
  *
  * A name is looked for as it is; what is no name, but may be the beginning of a root, as a content.
  * A row is one holder of one content under one name.  A peer that the catalog knows and the peers
- * do not any more is away.
+ * do not any more is away.  All pages of the search make one reply; should it be full, it says that
+ * there are more.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ struct where {
 	struct peer_info *peers;
 	size_t peer_count;
 	size_t count; /* rows */
+	bool is_cut;
 };
 
 static const struct peer_info *
@@ -57,7 +59,8 @@ on_found(void *arg, const struct catalog_found *found)
 	char id[PEER_ID_SIZE];
 
 	for (const char *at = found->holders; *at != '\0'; at += PEER_ID_SIZE) {
-		if (command_is_full(where->command))
+		where->is_cut = command_is_full(where->command);
+		if (where->is_cut)
 			return false;
 		memcpy(id, at, PEER_ID_SIZE - 1);
 		id[PEER_ID_SIZE - 1] = '\0';
@@ -69,12 +72,18 @@ on_found(void *arg, const struct catalog_found *found)
 static int
 look(struct where *where, enum catalog_match match, struct error *err)
 {
-	char cursor[CATALOG_CURSOR_SIZE];
+	char cursor[CATALOG_CURSOR_SIZE] = "", next[CATALOG_CURSOR_SIZE] = "";
 	struct catalog_query query = { .match = match,
 				       .text = command_argument(where->command),
 				       .limit = CONTROL_PAGE_MAX };
+	int code;
 
-	return service_search(where->command->service, &query, on_found, where, cursor, err);
+	do {
+		query.cursor = cursor[0] != '\0' ? cursor : NULL;
+		code = service_search(where->command->service, &query, on_found, where, next, err);
+		memcpy(cursor, next, sizeof(cursor));
+	} while (code == P2P_OK && cursor[0] != '\0' && !where->is_cut);
+	return code;
 }
 
 static bool
@@ -116,7 +125,11 @@ cmd_where(struct command *command)
 	}
 	where.self = node.self;
 	if (answer(&where, &err) == P2P_OK) {
-		command_put_count(command, where.count);
+		reply_final(command, 200);
+		reply_number(&command->reply, "count", where.count);
+		if (where.is_cut)
+			reply_flag(&command->reply, "more", true);
+		reply_end(&command->reply);
 	} else {
 		buf_reset(&command->reply);
 		reply_error(command, &err);

@@ -27,6 +27,21 @@ ok "a glob fits" grep -q '^from/b.bin	' <(ctl c search --glob 'from/[b]*')
 ok "the peer itself is not in its list" not sees a a
 ok "the list has addresses" grep -q "	$(url b)	" <(ctl c peers)
 
+# --- a content with more names than a page, or than a reply has room for ---
+names_of() { ctl b where "$(root_of c "$1")" 2>"$TMP/where.err" | wc -l; }
+long=$(printf 'n%.0s' {1..240})
+long=$long/$long/$long
+mkdir -p "$TMP/c/share/few" "$TMP/c/share/$long"
+for i in {1..250}; do echo few >"$TMP/c/share/few/$i"; done
+for i in {1..1200}; do echo many >"$TMP/c/share/$long/$i"; done
+knows_names() { (($(ctl b du few | tail -n 1 | cut -f2) == 250 && $(ctl b du "$long" | tail -n 1 | cut -f2) == 1200)); }
+ok "b knows of many names" until_true 20 knows_names
+is "where tells all names of a content" "$(names_of few/1)" 250
+told=$(names_of "$long/1")
+ok "or as many as a reply has room for ($told)" test "$told" -gt 400 -a "$told" -lt 1200
+ok "and that there are more" grep -q "there are more" "$TMP/where.err"
+rm -r "$TMP/c/share/few" "$TMP/c/share/${long%%/*}"
+
 # --- news ---
 ctl b watch >"$TMP/b/watch" &
 HELPERS+=("$!")
