@@ -4,7 +4,7 @@
  *
  * A cursor is the place itself, in hex: the next page is computed from it and from nothing that is
  * kept here, so it costs the daemon nothing, never expires, and stays right while entries come and
- * go. It is refused in another order and by another database, whose names have other numbers.
+ * go. It is refused by another search and by another database, whose names have other numbers: these have another tag.
  * Anybody may send anything as a cursor: whatever it says is only where to begin.
  */
 #include <stdio.h>
@@ -34,12 +34,12 @@ get_number(const unsigned char *at, uint64_t *ret, int bytes)
 }
 
 void
-cursor_write(const struct place *place, uint64_t epoch, char *ret)
+cursor_write(const struct place *place, uint32_t tag, char *ret)
 {
 	unsigned char bytes[HEAD_BYTES + NAME_SIZE], *at = bytes;
 
 	at = put_number(at, place->order, 1);
-	at = put_number(at, epoch, 4);
+	at = put_number(at, tag, 4);
 	at = put_number(at, place->fit, 1);
 	at = put_number(at, (uint64_t)place->name_id, 8);
 	at = put_number(at, (uint64_t)place->peer_no, 8);
@@ -75,24 +75,23 @@ hex_decode(const char *hex, size_t digits, unsigned char *ret)
 }
 
 bool
-cursor_read(const char *cursor, uint64_t epoch, struct place *place)
+cursor_read(const char *cursor, uint32_t tag, struct place *place)
 {
 	unsigned char bytes[HEAD_BYTES + NAME_SIZE];
-	uint64_t order, of_epoch, fit, name_id, peer_no, size_bytes;
+	uint64_t order, of_tag, fit, name_id, peer_no, size_bytes;
 	size_t digits = strlen(cursor);
 	if (digits < 2 * HEAD_BYTES || digits > 2 * (HEAD_BYTES + NAME_MAX_BYTES) ||
 	    digits % 2 != 0 || !hex_decode(cursor, digits, bytes))
 		return false;
 	const unsigned char *at = get_number(bytes, &order, 1);
-	at = get_number(at, &of_epoch, 4);
+	at = get_number(at, &of_tag, 4);
 	at = get_number(at, &fit, 1);
 	at = get_number(at, &name_id, 8);
 	at = get_number(at, &peer_no, 8);
 	at = get_number(at, &size_bytes, 8);
 	size_t len = digits / 2 - HEAD_BYTES;
-	if (order != (uint64_t)place->order || of_epoch != (epoch & UINT32_MAX) ||
-	    fit >= NAME_FIT_NONE || name_id > INT64_MAX || peer_no > INT64_MAX ||
-	    memchr(at + DIGEST_BYTES, 0, len) != NULL)
+	if (order != (uint64_t)place->order || of_tag != tag || fit >= NAME_FIT_NONE ||
+	    name_id > INT64_MAX || peer_no > INT64_MAX || memchr(at + DIGEST_BYTES, 0, len) != NULL)
 		return false;
 	place->is_begun = true;
 	place->fit = (enum name_fit)fit;

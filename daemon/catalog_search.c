@@ -314,9 +314,28 @@ make_wish(const struct catalog_query *query, const struct catalog_filter *filter
 	return is_text;
 }
 
+static uint32_t
+hash(uint32_t hash, const char *text) /* FNV-1a */
+{
+	do
+		hash = (hash ^ (unsigned char)*text) * 16777619u;
+	while (*text++ != '\0');
+	return hash;
+}
+
+/* What a cursor belongs to: this catalog, and what is searched where.  Not the other filters, for an age moves with the clock. */
+static uint32_t
+cursor_tag(const struct search *search, uint64_t epoch)
+{
+	const struct catalog_query *query = search->query;
+	const char *directory = search->filter->directory;
+	uint32_t kind = (uint32_t)query->match << 1 | query->local_only;
+
+	return hash(hash((uint32_t)epoch ^ kind, query->text), directory != NULL ? directory : "");
+}
+
 static int
-check_query(const struct catalog_query *query, uint64_t epoch, struct place *place,
-	    struct error *err)
+check_query(const struct catalog_query *query, uint32_t tag, struct place *place, struct error *err)
 {
 	if (query->limit < 1 || query->limit > CATALOG_PAGE_MAX)
 		return error_set(err, P2P_BAD_REQUEST, "the limit must be 1 to %d",
@@ -325,7 +344,7 @@ check_query(const struct catalog_query *query, uint64_t epoch, struct place *pla
 		return error_set(err, P2P_BAD_REQUEST, "the text to search for is over %d bytes",
 				 NAME_MAX_BYTES);
 	if (query->cursor != NULL && *query->cursor != '\0' &&
-	    !cursor_read(query->cursor, epoch, place))
+	    !cursor_read(query->cursor, tag, place))
 		return error_set(err, P2P_BAD_REQUEST,
 				 "the cursor is none of this search and this catalog");
 	return P2P_OK;
@@ -382,7 +401,8 @@ catalog_search(struct catalog *catalog, const struct catalog_query *query, catal
 	search.filter = query->filter != NULL ? query->filter : &no_filter;
 	search.place.order = order_of(query);
 	catalog_head(catalog, &head);
-	int code = check_query(query, head.epoch, &search.place, err);
+	uint32_t tag = cursor_tag(&search, head.epoch);
+	int code = check_query(query, tag, &search.place, err);
 	if (code < 0)
 		return code;
 	code = search_in(&search, catalog);
@@ -393,7 +413,7 @@ catalog_search(struct catalog *catalog, const struct catalog_query *query, catal
 		return error_set(err, code, "cannot read the catalog");
 	ret_cursor[0] = '\0';
 	if (search.is_more || search.is_enough)
-		cursor_write(&search.place, head.epoch, ret_cursor);
+		cursor_write(&search.place, tag, ret_cursor);
 	return P2P_OK;
 }
 

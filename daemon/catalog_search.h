@@ -168,10 +168,10 @@ bool question_improve(struct question *question, const struct sample *refused, d
 
 /* --- catalog_cursor.c --- */
 
-/* `epoch` tells one database from the next.  Into ret[CATALOG_CURSOR_SIZE]. */
-void cursor_write(const struct place *place, uint64_t epoch, char *ret);
-/* False, and *place as it was, if it is none of this database and this order. */
-bool cursor_read(const char *cursor, uint64_t epoch, struct place *place);
+/* `tag` tells one search, and one database, from the next.  Into ret[CATALOG_CURSOR_SIZE]. */
+void cursor_write(const struct place *place, uint32_t tag, char *ret);
+/* False, and *place as it was, if it is none of this tag and this order. */
+bool cursor_read(const char *cursor, uint32_t tag, struct place *place);
 /* Decodes `digits` (even) characters; false if one is no hex digit. */
 bool hex_decode(const char *hex, size_t digits, unsigned char *ret);
 

@@ -529,6 +529,14 @@ START_TEST(test_a_cursor_of_another_search_or_another_catalog_is_refused)
 	if (a.epoch != b.epoch)
 		ck_assert_int_eq(catalog_search(other->catalog, &query, add_line, &buf, next, &err),
 				 P2P_BAD_REQUEST);
+	query.text = "ree";
+	ck_assert_int_eq(catalog_search(kit->catalog, &query, add_line, &buf, next, &err),
+			 P2P_BAD_REQUEST);
+	query.text = "tree";
+	query.filter = &(struct catalog_filter){ .directory = "tree1", .size_max = UINT64_MAX };
+	ck_assert_int_eq(catalog_search(kit->catalog, &query, add_line, &buf, next, &err),
+			 P2P_BAD_REQUEST);
+	query.filter = NULL;
 	query.match = CATALOG_UNDER;
 	ck_assert_int_eq(catalog_search(kit->catalog, &query, add_line, &buf, next, &err),
 			 P2P_BAD_REQUEST);
