@@ -53,6 +53,10 @@ event_filter_init(struct event_filter *filter, const char *kinds, const char *ma
 		return error_set(err, P2P_BAD_REQUEST, "the pattern is over %d bytes",
 				 NAME_MAX_BYTES);
 	}
+	if (match != NULL && name_glob_check(match, err) != P2P_OK) {
+		filter->kinds = 0;
+		return P2P_BAD_REQUEST;
+	}
 	if (match != NULL && match[0] != '\0')
 		filter->match = mem_string(match);
 	return P2P_OK;

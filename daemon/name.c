@@ -192,9 +192,9 @@ next_char(const char **text)
 	return c;
 }
 
-/* Takes a set, behind its `[`; true if it is closed and `c` is in it. */
+/* Takes a set, behind its `[`; true if it is closed.  Is `c` in it? */
 static bool
-match_set(const char **glob, int32_t c)
+take_set(const char **glob, int32_t c, bool *ret_has)
 {
 	bool has = false, invert = false;
 	int32_t before = 0; /* what a range may begin with; 0 is nothing */
@@ -220,7 +220,8 @@ match_set(const char **glob, int32_t c)
 			before = member;
 		}
 	}
-	return member == ']' && has != invert;
+	*ret_has = has != invert;
+	return member == ']';
 }
 
 /* Takes one character of `name` and what stands for it in `glob`; true if they agree. */
@@ -229,10 +230,25 @@ match_one(const char **glob, const char **name)
 {
 	int32_t c = next_char(name);
 	int32_t wanted = next_char(glob);
+	bool has;
 
 	if (wanted == '?')
 		return true;
-	return wanted == '[' ? match_set(glob, c) : wanted == c;
+	return wanted == '[' ? take_set(glob, c, &has) && has : wanted == c;
+}
+
+int
+name_glob_check(const char *glob, struct error *err)
+{
+	bool has;
+
+	for (const char *at = glob; *at != '\0';)
+		if (next_char(&at) == '[' && !take_set(&at, 0, &has))
+			return error_set(err, P2P_BAD_REQUEST,
+					 "no name fits \"%.64s\", for a '[' has no ']'; "
+					 "[[] stands for the character",
+					 glob);
+	return P2P_OK;
 }
 
 /*

@@ -30,7 +30,9 @@ size_t	name_utf8_span(const char *text, size_t len);
 /* True if `name` matches `glob`: `*` any run of characters (`/` included), `?` one character,
  * [abc] [a-z] [^a] sets, as SQLite's GLOB does. */
 bool	name_match(const char *glob, const char *name);
-/* The same; but a pattern without * ? [ means that name itself, and as a directory all below it. */
+/* 0, or P2P_BAD_REQUEST if `glob` can match no name at all, for it has a set that is not closed. */
+int	name_glob_check(const char *glob, struct error *err);
+/* The same as name_match(); but a pattern without * ? [ means that name itself, and as a directory all below it. */
 bool	name_is_meant(const char *pattern, const char *name);
 
 /* --- looking for names; see name_fold.c --- */

@@ -83,6 +83,8 @@ check(const char *pattern, const char *place, struct error *err)
 	if (name_check(pattern, strlen(pattern), &why) != P2P_OK)
 		return error_set(err, P2P_BAD_REQUEST, "no name of a file can fit the pattern: %s",
 				 why.text);
+	if (name_glob_check(pattern, err) != P2P_OK)
+		return P2P_BAD_REQUEST;
 	if (place[0] != '\0' && name_check(place, strlen(place), &why) != P2P_OK)
 		return error_set(err, P2P_BAD_REQUEST,
 				 "what is followed lands in a directory of the share, such as "

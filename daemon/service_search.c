@@ -83,6 +83,20 @@ find_holder(struct service *service, const struct crowd *crowd, const char *text
 	    text);
 }
 
+/* With slashes behind it, or without; none but these is the top. */
+static int
+check_directory(const char *directory, struct error *err)
+{
+	size_t len = strlen(directory);
+	struct error why;
+	while (len > 0 && directory[len - 1] == '/')
+		len--;
+	if (len == 0 || name_check(directory, len, &why) == P2P_OK)
+		return P2P_OK;
+	return error_set(err, P2P_BAD_REQUEST,
+	    "a directory of the network is one such as \"photos/2026\": %s", why.text);
+}
+
 static int
 check_search(const struct catalog_query *query, struct error *err)
 {
@@ -92,10 +106,12 @@ check_search(const struct catalog_query *query, struct error *err)
 		    NAME_MAX_BYTES);
 	if (query->limit < 1 || query->limit > CATALOG_PAGE_MAX)
 		return error_set(err, P2P_BAD_REQUEST, "limit is 1 to %d", CATALOG_PAGE_MAX);
-	if (filter != NULL && filter->directory != NULL &&
-	    strlen(filter->directory) > NAME_MAX_BYTES)
-		return error_set(err, P2P_BAD_REQUEST, "a directory is at most %d bytes long",
-		    NAME_MAX_BYTES);
+	if (query->match == CATALOG_GLOB && name_glob_check(query->text, err) != P2P_OK)
+		return P2P_BAD_REQUEST;
+	if (query->match == CATALOG_LEVEL && check_directory(query->text, err) != P2P_OK)
+		return P2P_BAD_REQUEST;
+	if (filter != NULL && filter->directory != NULL)
+		return check_directory(filter->directory, err);
 	return P2P_OK;
 }
 

@@ -183,6 +183,21 @@ START_TEST(test_a_glob_matches_as_written)
 }
 END_TEST
 
+START_TEST(test_a_glob_that_fits_nothing_is_told_from_others)
+{
+	static const char *const good[] = { "", "*", "a[b]c", "[[]", "[]]", "[^]a]", "a]", "[a-]" };
+	static const char *const bad[] = { "[", "a[b", "[]", "[^]", "[a]b[c", "*[a-" };
+	struct error err;
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+		ck_assert_int_eq(name_glob_check(good[i], &err), P2P_OK);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		ck_assert_int_eq(name_glob_check(bad[i], &err), P2P_BAD_REQUEST);
+		ck_assert_ptr_nonnull(strstr(err.text, bad[i]));
+	}
+}
+END_TEST
+
 /* Fills text[len] from `letters`, and ends it. */
 static void
 random_text(unsigned *seed, const char *const *letters, size_t count, size_t len, char *text)
@@ -273,6 +288,7 @@ main(void)
 	tcase_add_test(tc, test_parts_that_grow_by_decomposition_fit);
 	tcase_add_loop_test(tc, test_a_glob_matches_as_written, 0, COUNT(globs));
 	tcase_add_loop_test(tc, test_the_span_of_utf8_ends_where_it_is_broken, 0, COUNT(spans));
+	tcase_add_test(tc, test_a_glob_that_fits_nothing_is_told_from_others);
 	tcase_add_test(tc, test_globs_agree_with_sqlite_on_random_texts);
 	tcase_add_test(tc, test_a_hostile_glob_does_not_take_for_ever);
 	suite_add_tcase(suite, tc);

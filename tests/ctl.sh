@@ -156,6 +156,16 @@ for filter in --size=..5 --older=1d --in=data --state=away; do
 done
 ends 1 a search HELLO --holder nobody
 says "no peer is called"
+for outside in /deep ../deep deep//x; do
+	ends 1 a search HELLO --in "$outside"
+	says "a directory of the network is one such as"
+	ends 1 a ls "$outside"
+	says "a directory of the network is one such as"
+done
+ends 1 a search --glob 'deep[x'
+says "for a '[' has no ']'"
+ends 1 a watch --match 'deep[x'
+says "for a '[' has no ']'"
 ends 0 a search "$(a search deep/hello --exact | cut -f 5 | cut -c 1-10)" --content
 check "a content is found under all its names" test "$(cut -f 1 "$dir/out" | sort | tr '\n' ' ')" = 'deep/hello odd "name" = x '
 ends 0 a where deep/hello

@@ -44,6 +44,7 @@ ok "nor what does not fit" not test -e "$B/logs/new.txt"
 is "it is counted" "$(ctl b follows | cut -f6,7)" "1	4"
 is "the same again is the same follow" "$(ctl b follow 'logs/*.log')" "$first"
 ok "a pattern that no name can fit is refused" exits 1 ctl b follow '../x'
+ok "also for a set that is not closed" exits 1 ctl b follow 'a[b'
 ok "a place outside of the share is refused" exits 2 ctl b follow 'x*' -o /etc
 ok "also by the daemon" exits 1 ctl b follow 'x*' -o ../etc
 
