@@ -220,8 +220,8 @@ tell_lost(struct events_listener *listener, uint64_t after_id)
 		event->text =
 		    mem_format("%llu events are kept no longer", (unsigned long long)event->lost);
 	} else {
-		event->text = mem_string("the daemon was started anew since; what follows is all "
-					 "that it knows of its present run");
+		event->text = mem_string("no such event was in the daemon's present run, of which "
+					 "follows all that it knows");
 	}
 	listener->fn(listener->arg, event);
 	event_unref(event);
