@@ -22,6 +22,11 @@ has_index() {
 	has_all && [[ $(ask_database "SELECT (SELECT value FROM meta WHERE key='indexed') + 256 >= max(id) FROM name") == 1 ]]
 }
 
+# Its pieces are made one once nobody writes; that begins after a second.
+is_merged() {
+	[[ $(ask_database "SELECT (SELECT value FROM meta WHERE key='merged') + 256 >= max(id) FROM name") == 1 ]]
+}
+
 takeover() {
 	local begin bytes cpu
 	rm -rf "$D/b"
@@ -35,7 +40,8 @@ takeover() {
 	FIGURE[cpu]=$(cpu_s b)
 	FIGURE[cpu_of_other]=$(calculate "$(cpu_s a) - $cpu")
 	FIGURE[wire]=$(calculate "($(loopback_bytes) - $bytes) / $TAKEOVER_ENTRIES")
-	sleep 3 # the scribe rests
+	until_true 120 0.1 is_merged
+	sleep 2 # the scribe rests
 	FIGURE[resident]=$(calculate "($(awk '/^VmRSS:/ { print $2 }' "/proc/${PID[b]}/status") - $SMALL_KIB) * 1024 / $TAKEOVER_ENTRIES")
 	peer_stop b
 	FIGURE[disk]=$(calculate "$(stat -c %s "$D/b/state/catalog.db") / $TAKEOVER_ENTRIES")
