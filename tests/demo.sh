@@ -60,7 +60,7 @@ start_peer() { # PEER SEED
 }
 address_of() { sed -n 's/.*REST on \(http[^ ]*\).*/\1/p' "$work/$1/log" | head -n 1; }
 count_here() { [ "$(ctl "$1" peers | cut -f 2 | grep -c here)" = "$2" ]; }
-all_listed() { [ "$(ctl "$1" ls | wc -l)" = "$2" ]; }
+all_listed() { [ "$(ctl "$1" ls -R | wc -l)" = "$2" ]; }
 
 library=$(find /usr/lib /usr/bin -xdev -type f -size +8M -printf '%s %p\n' 2>/dev/null | sort -n | tail -n 1 | cut -d' ' -f2-)
 tree=/usr/include
